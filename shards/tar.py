@@ -1,0 +1,52 @@
+"""Deterministic tar files: samples in the order given, every header field fixed.
+
+A shard without samples is a valid empty tar, so shard numbers stay contiguous.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from typing import BinaryIO
+
+_BLOCK = tarfile.BLOCKSIZE
+
+
+class TarWriter:
+    """Appends samples to an open binary file and tells where each one lies."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._offset = 0
+
+    def add(self, key: str, members: dict[str, bytes]) -> tuple[int, int]:
+        """Append one sample.
+
+        Args:
+            key: The members' common stem.
+            members: Extension (without dot) to content, in the order to be written.
+
+        Returns:
+            Byte offset of the first header, and bytes of all members with headers and padding.
+        """
+        start = self._offset
+        for extension, content in members.items():
+            self._write(_header(f"{key}.{extension}", len(content)))
+            self._write(content)
+            self._write(b"\0" * (-len(content) % _BLOCK))
+        return start, self._offset - start
+
+    def close(self) -> None:
+        """Write the end-of-archive blocks and pad to a whole record; the file stays open."""
+        self._write(b"\0" * (2 * _BLOCK))
+        self._write(b"\0" * (-self._offset % tarfile.RECORDSIZE))
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._offset += len(data)
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")

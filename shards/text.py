@@ -1,0 +1,62 @@
+"""The one place where a caption is cleaned, and where text is checked for valid UTF-8.
+
+Goes in: Arrow string arrays as a source had them. Comes out: cleaned arrays. Cleaning
+is NFC, HTML entities unescaped, white space collapsed; case and punctuation stay. It
+happens once, in the filter item: no later stage alters a caption.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Rows this pattern misses are clean already; about one in ten pays for Python.
+_NEEDS_CLEANING = r"&[#A-Za-z]|^ | $|  |[^\x20-\x7e]"
+
+_CONTROLS_TO_SPACE = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def clean_caption(caption: str) -> str:
+    """Return one caption cleaned: entities unescaped, NFC, white space collapsed."""
+    text = html.unescape(caption) if "&" in caption else caption
+    text = unicodedata.normalize("NFC", text).translate(_CONTROLS_TO_SPACE)
+    return " ".join(text.split())
+
+
+def clean_captions(captions: pa.Array) -> pa.Array:
+    """Vectorised `clean_caption` over a string array; nulls stay null."""
+    flagged = pc.fill_null(pc.match_substring_regex(captions, _NEEDS_CLEANING), False)
+    if not pc.any(flagged).as_py():
+        return captions
+    cleaned = [clean_caption(caption) for caption in captions.filter(flagged).to_pylist()]
+    return pc.replace_with_mask(captions, flagged, pa.array(cleaned, pa.string()))
+
+
+def drop_invalid(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Null every string that is not valid UTF-8.
+
+    Arrow's kernels accept invalid bytes, give wrong numbers for them and fail much later,
+    so this runs once per batch, before anything else looks at the text.
+
+    Returns:
+        The array with bad rows nulled, and a boolean array that marks them.
+    """
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = texts.cast(pa.binary()).to_pylist()
+        bad = pa.array([value is not None and not _is_utf8(value) for value in raw])
+        good = [None if is_bad else value for value, is_bad in zip(raw, bad.to_pylist(), strict=True)]
+        return pa.array(good, pa.binary()).cast(pa.string()), bad
+    return texts, pa.repeat(pa.scalar(False), len(texts))
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
