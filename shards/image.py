@@ -1,0 +1,30 @@
+"""Images, decoded in one way everywhere: by download, detectors, trainer and report.
+
+`probe` reads the first bytes, `decode` gives upright RGB, `store` gives what goes into a shard.
+This module is the door; the work is in
+
+- `sniff` (format and size from the head), `jpeg` (segments, metadata cut without loss),
+- `orientation` (the EXIF tag), `pixels` (decoding),
+- `resize` and `resize_torch` (sizes and resampling), `passthrough`, `recode` (storing),
+- `careful` (the same in a child process, for images that kill decoders).
+
+Any bytes may be given to any of them; the only error that bytes can cause is `ImageError`.
+"""
+
+from shards.image_types import MAX_PIXELS, ImageError, Probe
+from shards.pixels import decode
+from shards.recode import PROFILES, Stored, StoreSpec, encode, store
+from shards.sniff import probe
+
+__all__ = [
+    "MAX_PIXELS",
+    "PROFILES",
+    "ImageError",
+    "Probe",
+    "StoreSpec",
+    "Stored",
+    "decode",
+    "encode",
+    "probe",
+    "store",
+]
