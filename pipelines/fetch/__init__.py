@@ -1,0 +1,22 @@
+"""Fetch URLs from the open web: bounded, polite, and never to a private address.
+
+The rest of the system uses `shared_fetcher(config).run(...)`; see `fetcher.Fetcher.run`.
+Importing this costs little: no thread, no socket and no libcurl state before the first
+fetcher is made.
+"""
+
+from pipelines.fetch.config import FetchConfig
+from pipelines.fetch.fetcher import Fetcher
+from pipelines.fetch.runs import FetchStats, NetworkUnhealthy, Request, Response
+from pipelines.fetch.service import close_shared_fetcher, shared_fetcher
+
+__all__ = [
+    "FetchConfig",
+    "FetchStats",
+    "Fetcher",
+    "NetworkUnhealthy",
+    "Request",
+    "Response",
+    "close_shared_fetcher",
+    "shared_fetcher",
+]

@@ -1,0 +1,359 @@
+"""The fetch thread's work: which row starts, where a redirect leads, what is tried again.
+
+In: runs submitted by any thread. Out: every row of them given to the decode pool once.
+One thread owns all of this, so nothing here is locked; `submit`, `wake` and `close` are
+the only doors for others.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+
+import certifi
+import pycurl
+
+from pipelines.fetch.config import FetchConfig
+from pipelines.fetch.delivery import DecodePool, Delivery
+from pipelines.fetch.guard import Guard
+from pipelines.fetch.headers import Head, retry_after_s
+from pipelines.fetch.health import HealthGate
+from pipelines.fetch.hosts import HostTable, shipped_rates
+from pipelines.fetch.loop import Loop
+from pipelines.fetch.resolver import Resolver
+from pipelines.fetch.results import Result
+from pipelines.fetch.runs import NetworkUnhealthy, Request, Run
+from pipelines.fetch.transfer import Transfer
+from pipelines.fetch.urls import Target, is_numeric, redirect_target, target
+from shards.outcomes import TRANSIENT, Outcome
+
+_LOG = logging.getLogger(__name__)
+_IDLE_S = 1.0
+_PROBE_NUMBER = -1
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """A row on its way, or a probe (`run` is None)."""
+
+    run: Run | None
+    request: Request
+    target: Target
+    left_s: float  # of this attempt's deadline
+    attempt: int = 0
+    hops: int = 0
+    last: str = ""  # outcome of the attempt before
+
+
+class Engine:
+    """Everything the fetch thread holds."""
+
+    def __init__(self, config: FetchConfig) -> None:
+        self._config = config
+        self._guard = Guard(config.ports, config.allow_addresses)
+        self._ca_file = config.ca_file or certifi.where()
+        self._loop = Loop(config.connections)
+        self._resolver = Resolver(self._loop, config) if config.dns_servers else None
+        self._hosts: HostTable[_Task] = HostTable(
+            connections=config.host_connections,
+            rate_per_s=config.host_rate_per_s,
+            rates={**shipped_rates(), **config.host_rates},
+            max_connections=config.connections,
+            back_off_cap_s=config.retry_after_cap_s,
+        )
+        self._gate = HealthGate(config)
+        self.pool = DecodePool(config, self.wake)
+        self._inbox: deque[Run] = deque()
+        self._runs: list[Run] = []
+        self._idle: list[Transfer] = []
+        self._active: dict[pycurl.Curl, tuple[Transfer, _Task]] = {}
+        self._resolving: dict[int, _Task] = {}  # by id(task)
+        self._later: list[tuple[float, int, _Task]] = []  # retries by due time
+        self._serial = 0
+        self._probes: list[bool] = []
+        self._bandwidth_at = 0.0  # when the bytes received so far are paid for
+        self._door = threading.Lock()
+        self.closing = False
+
+    # Doors for other threads.
+
+    def submit(self, run: Run) -> None:
+        """Take a run; its caller waits on `run.finished`."""
+        with self._door:
+            if self.closing:
+                raise RuntimeError("the fetcher was closed")
+            self._inbox.append(run)
+            self.wake()
+
+    def wake(self) -> None:
+        """Make the fetch thread look again. May be called from any thread."""
+        if not self.closing:
+            self._loop.wake()
+
+    def stop(self) -> None:
+        """End the loop soon. May be called from any thread."""
+        with self._door:
+            self.wake()
+            self.closing = True
+
+    # The fetch thread.
+
+    def work(self) -> None:
+        """Serve runs until `stop`; whatever goes wrong here is raised in every caller."""
+        error: BaseException = RuntimeError("the fetcher was closed")
+        try:
+            while not self.closing:
+                self._step()
+        except BaseException as caught:  # noqa: BLE001  raised again in every thread that waits
+            _LOG.error("the fetch thread failed", exc_info=caught)
+            error = caught
+        finally:
+            with self._door:
+                self.closing = True
+            self._shut(error)
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        self._admit(now)
+        self._end_runs(now)
+        if self._gate.take_probe(now):
+            self._send_probes(now)
+        while self._may_start(now) and (taken := self._hosts.take(now)) is not None:
+            self._begin(taken[1])
+        if self._resolver is not None:
+            self._resolver.tick(now)
+        for curl, code in self._loop.poll(self._wait_s(time.monotonic())):
+            self._ended(curl, code)
+
+    def _admit(self, now: float) -> None:
+        while self._inbox:
+            run = self._inbox.popleft()
+            self._runs.append(run)
+            for request in run.requests:
+                where = target(request.url)
+                if isinstance(where, Outcome):
+                    self._deliver(run, request, Result(where, "url", Head()))
+                else:
+                    task = _Task(run, request, where, self._config.deadline_s)
+                    self._offer(task, now)
+        while self._later and self._later[0][0] <= now:
+            self._offer(heapq.heappop(self._later)[2], now)
+
+    def _offer(self, task: _Task, now: float) -> None:
+        assert task.run is not None
+        rank = (task.run.number, task.attempt, task.request.index)
+        self._hosts.offer(task.target.host, rank, task, now)
+
+    def _may_start(self, now: float) -> bool:
+        held = self.pool.held_bytes + sum(t.received_bytes for t, _ in self._active.values())
+        return (
+            not self._gate.closed
+            and len(self._active) + len(self._resolving) < self._config.connections
+            and not self.pool.full
+            and held < self._config.max_held_bytes
+            and self._bandwidth_at <= now
+        )
+
+    def _wait_s(self, now: float) -> float:
+        """Return how long nothing but the network, or a wake-up, can call for work."""
+        due = [run.deadline_at for run in self._runs]
+        due += [self._later[0][0]] if self._later else []
+        due += [at for at in (self._gate.next_wake(),) if at is not None]
+        if self._resolver is not None and (at := self._resolver.next_wake()) is not None:
+            due.append(at)
+        if len(self._hosts) and not self._gate.closed:
+            if self._bandwidth_at > now:
+                due.append(self._bandwidth_at)
+            elif self._may_start(now) and (at := self._hosts.next_wake()) is not None:
+                due.append(at)
+        return min(_IDLE_S, max(0.0, min(due, default=now + _IDLE_S) - now))
+
+    def _begin(self, task: _Task) -> None:
+        if task.run is not None and task.hops == 0:
+            task.run.attempts += 1
+        host = task.target.host
+        if self._resolver is None or is_numeric(host):
+            self._launch(task, ())
+            return
+        self._resolving[id(task)] = task
+        self._resolver.ask(host, lambda addresses: self._resolved(task, addresses))
+
+    def _resolved(self, task: _Task, addresses: tuple[str, ...]) -> None:
+        if self._resolving.pop(id(task), None) is None:
+            return  # its run has ended
+        if addresses:
+            self._launch(task, addresses)
+        else:
+            missing = Result(Outcome.DNS_ERROR, "no address", Head(), looked_up=False)
+            self._judge(task, missing)
+
+    def _launch(self, task: _Task, addresses: tuple[str, ...]) -> None:
+        transfer = self._idle.pop() if self._idle else self._new_transfer()
+        run, request = task.run, task.request
+        look = None if run is None else partial(run.look, request)
+        transfer.start(task.target, task.left_s, look, addresses=addresses, head_only=run is None)
+        self._active[transfer.curl] = (transfer, task)
+        self._loop.add(transfer.curl)
+
+    def _new_transfer(self) -> Transfer:
+        return Transfer(self._config, self._guard, self._ca_file)
+
+    def _ended(self, curl: pycurl.Curl, code: int) -> None:
+        transfer, task = self._active.pop(curl)
+        result = transfer.finish(code)
+        self._loop.remove(curl)
+        self._idle.append(transfer)
+        self._pay(result.received_bytes)
+        if task.run is not None:
+            task.run.received_bytes += result.received_bytes
+        self._judge(task, result)
+
+    def _pay(self, received_bytes: int) -> None:
+        """Charge received bytes to the bandwidth limit: the next start waits until they fit."""
+        if self._config.max_mbps is not None:
+            now = time.monotonic()
+            cost_s = received_bytes / (self._config.max_mbps * 125_000)
+            self._bandwidth_at = max(self._bandwidth_at, now - 1.0) + cost_s
+
+    def _judge(self, task: _Task, result: Result) -> None:
+        """Decide what a finished hop means: a further hop, a further attempt, or the end."""
+        if task.run is None:
+            self._probed(result)
+            return
+        now = time.monotonic()
+        host = task.target.host
+        self._hosts.release(host, now)
+        if task.attempt == 0:
+            self._gate.record(host, looked_up=result.looked_up, connected=result.connected)
+        free_at = now
+        status = result.head.status
+        if status == 429 or (status == 503 and result.head.retry_after is not None):
+            delay = retry_after_s(result.head.retry_after, time.time())
+            free_at = self._hosts.back_off(host, now, delay)
+        elif status:
+            self._hosts.answered(host)
+        if task.run.cancelled:
+            task.run.drop(1)
+        elif result.location is not None:
+            self._follow(task, result, now)
+        elif not self._retry(task, result, free_at, now):
+            self._deliver(task.run, task.request, result)
+
+    def _follow(self, task: _Task, result: Result, now: float) -> None:
+        assert task.run is not None and result.location is not None
+        where = redirect_target(task.target.url, result.location)
+        task.hops += 1
+        task.left_s -= result.elapsed_s
+        refusal: tuple[Outcome, str] | None = None
+        if task.hops > self._config.max_redirects:
+            refusal = (
+                Outcome.TOO_MANY_REDIRECTS,
+                f"more than {self._config.max_redirects}",
+            )
+        elif isinstance(where, Outcome):
+            refusal = where, "redirect"
+        elif task.left_s <= 0:
+            refusal = Outcome.TIMEOUT, "deadline of the attempt"
+        if refusal is not None:
+            self._deliver(task.run, task.request, Result(*refusal, result.head))
+            return
+        assert isinstance(where, Target)
+        task.run.redirects += 1
+        task.target = where
+        self._offer(task, now)
+
+    def _retry(self, task: _Task, result: Result, free_at: float, now: float) -> bool:
+        """File a transient failure for another attempt; return whether there will be one."""
+        assert task.run is not None
+        if result.outcome not in TRANSIENT or task.attempt >= self._config.retries:
+            return False
+        due = max(free_at, now + self._config.retry_delay_s * 2**task.attempt)
+        start = target(task.request.url)
+        if due >= task.run.deadline_at or isinstance(start, Outcome):
+            return False
+        again = _Task(task.run, task.request, start, self._config.deadline_s, task.attempt + 1)
+        again.last = result.outcome
+        task.run.retries += 1
+        self._serial += 1
+        heapq.heappush(self._later, (due, self._serial, again))
+        return True
+
+    def _deliver(self, run: Run, request: Request, result: Result) -> None:
+        self.pool.put(Delivery(run, request, result))
+
+    # Ends: of runs, by deadline or error; of the network; of the fetcher.
+
+    def _end_runs(self, now: float) -> None:
+        for run in [r for r in self._runs if r.finished.is_set()]:
+            self._runs.remove(run)
+        for run in [r for r in self._runs if r.cancelled or r.deadline_at <= now]:
+            if not run.cancelled and self._gate.closed:
+                run.fail(NetworkUnhealthy(f"{self._gate.complaint} when the deadline came"))
+            self._leave(run, now)
+            self._runs.remove(run)
+
+    def _leave(self, run: Run, now: float) -> None:
+        """Take every row of a run that is not finished out of the machinery."""
+        left = list(self._hosts.remove(lambda task: task.run is run, now))
+        left += [task for _, _, task in self._later if task.run is run]
+        self._later = [item for item in self._later if item[2].run is not run]
+        heapq.heapify(self._later)
+        for task in [t for t in self._resolving.values() if t.run is run]:
+            del self._resolving[id(task)]
+            self._hosts.release(task.target.host, now)
+            left.append(task)
+        for transfer, task in [a for a in self._active.values() if a[1].run is run]:
+            self._abort(transfer)
+            self._hosts.release(task.target.host, now)
+            left.append(task)
+        if run.cancelled:
+            run.drop(len(left))
+            return
+        for task in left:
+            message = f"after {task.last}" if task.last else "not finished in time"
+            self._deliver(run, task.request, Result(Outcome.DEADLINE, message, Head()))
+
+    def _abort(self, transfer: Transfer) -> None:
+        del self._active[transfer.curl]
+        self._loop.remove(transfer.curl)
+        self._idle.append(transfer)
+
+    def _send_probes(self, now: float) -> None:
+        _LOG.warning("fetching pauses: %s; probing", self._gate.complaint)
+        self._probes = []
+        for url in self._config.health_probe_urls:
+            where = target(url)
+            assert isinstance(where, Target), url
+            self._begin(_Task(None, Request(_PROBE_NUMBER, url), where, self._config.deadline_s))
+        if not self._config.health_probe_urls:
+            self._conclude(now)
+
+    def _probed(self, result: Result) -> None:
+        self._probes.append(result.head.status > 0)
+        if len(self._probes) == len(self._config.health_probe_urls):
+            self._conclude(time.monotonic())
+
+    def _conclude(self, now: float) -> None:
+        verdict = self._gate.probed(sum(self._probes), len(self._probes), now)
+        if verdict is not None:
+            for run in self._runs:
+                run.fail(NetworkUnhealthy(verdict))
+
+    def _shut(self, error: BaseException) -> None:
+        """Fail all runs, free what this thread holds, and let the callers go."""
+        self._runs += self._inbox
+        for run in self._runs:
+            run.fail(error)
+        for transfer in [*(t for t, _ in self._active.values()), *self._idle]:
+            transfer.close()
+        self.pool.close(timeout_s=5.0)
+        if self._resolver is not None:
+            self._resolver.close()
+        self._loop.close()
+        for run in self._runs:
+            run.finished.set()
