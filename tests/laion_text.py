@@ -19,8 +19,9 @@ ADJECTIVES = (
 ).split()
 NOUNS = (
     "dining table|sneakers|wedding dress|kitchen island|landscape painting|coffee mug|"
-    "mountain bike|living room|vector pattern|golden retriever puppy|phone case|birthday cake|silver necklace|"
-    "office chair|sports car|beach house|chocolate cookies|garden fence|running shoes|poster"
+    "mountain bike|living room|vector pattern|golden retriever puppy|phone case|"
+    "birthday cake|silver necklace|office chair|sports car|beach house|chocolate cookies|"
+    "garden fence|running shoes|poster"
 ).split("|")
 PLACES = (
     "in the garden|on a white background|at sunset|for small spaces|near the old harbour|"
