@@ -46,6 +46,13 @@ class LocalFiles:
             if found is not None:  # a folder, or deleted since the listing
                 yield name, *found
 
+    def folders(self, folder: str) -> Iterator[str]:
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        yield from (entry.name for entry in entries if entry.is_dir())
+
     def read(self, path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()

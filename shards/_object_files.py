@@ -67,6 +67,16 @@ class ObjectFiles:
             if info["type"] == "file" and name != info["name"] and name and "/" not in name:
                 yield name, *_size_and_time(info)
 
+    def folders(self, folder: str) -> Iterator[str]:
+        with self._asking(folder):
+            try:
+                found = self._fs.ls(folder, detail=True)
+            except FileNotFoundError:
+                return
+        for info in found:
+            if info["type"] == "directory":
+                yield info["name"].rstrip("/").rpartition("/")[2]
+
     def read(self, url: str) -> bytes:
         with self._asking(url):
             return cast(bytes, self._fs.cat_file(url))

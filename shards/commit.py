@@ -59,6 +59,11 @@ class ItemId:
         return f"claims/{self.stage}/{self.item}.g{self.generation}.json"
 
     @property
+    def attempts(self) -> str:
+        """Folder of the item's attempts: what is left there tells how often it died."""
+        return f"_attempts/{self.stage}/{self.item}"
+
+    @property
     def lease(self) -> str:
         """Name of the lease of whoever works on the item now."""
         return f"leases/{self.stage}/{self.item}.json"
@@ -75,7 +80,7 @@ class Attempt:
     def __init__(self, store: Store, item: ItemId) -> None:
         self.store = store
         self.item = item
-        self.folder = f"_attempts/{item.stage}/{item.item}.{secrets.token_hex(6)}"
+        self.folder = f"{item.attempts}/{secrets.token_hex(6)}"
         self._names: list[str] = []
         self._sealed = False
 
@@ -223,13 +228,12 @@ def collect_garbage(store: Store, stage: str, done: Mapping[str, str], min_age_s
     """
     removed = 0
     now = time.time()
-    for folder in store.folders(f"_attempts/{stage}"):
-        item = folder.rpartition("/")[2].rpartition(".")[0]
-        if item not in done:
-            continue
-        if folder == done[item] or now - _last_write(store, folder) > min_age_s:
-            store.delete_tree(folder)
-            removed += 1
+    for parent in store.folders(f"_attempts/{stage}"):
+        item = parent.rpartition("/")[2]
+        for folder in store.folders(parent) if item in done else ():
+            if folder == done[item] or now - _last_write(store, folder) > min_age_s:
+                store.delete_tree(folder)
+                removed += 1
     return removed
 
 

@@ -2,8 +2,8 @@
 
 JPEG goes through simplejpeg (libjpeg-turbo, exact, strict about damage), everything else through
 the one Pillow plugin that its signature names. The size in the header is checked before either
-may ask for pixel memory. Peak memory is about 7 bytes per pixel (JPEG 6, animated or transparent
-WebP 20, whose library keeps two canvases), so at most that times the cap.
+may ask for pixel memory. Peak memory in bytes per pixel, measured: JPEG 3, WebP 16 (its library
+keeps two canvases of its own), others 5 to 10, and 3 more to turn a picture upright.
 """
 
 from __future__ import annotations
@@ -76,19 +76,20 @@ def decode(
         ImageError: For every file that is not a complete image we read, and for no other reason.
     """
     head = inspect(data, max_pixels)
+    if head.format == "jpeg":
+        if at_least and orientation.swaps_sides(head.orientation):
+            at_least = at_least[1], at_least[0]
+        return orientation.upright(_decode_jpeg(data, max_pixels, at_least), head.orientation)
     with library_errors(head.format):
-        if head.format == "jpeg":
-            if at_least and orientation.swaps_sides(head.orientation):
-                at_least = at_least[1], at_least[0]
-            return orientation.upright(_decode_jpeg(data, max_pixels, at_least), head.orientation)
         image = _load(data, head.format, max_pixels)
-        return orientation.upright(_to_rgb(image, head.bits), _pillow_orientation(image))
+    return orientation.upright(_to_rgb(image, head.bits), _pillow_orientation(image))
 
 
 def loaded_orientation(data: bytes, kind: str, max_pixels: int = MAX_PIXELS) -> int:
     """Decode a non-JPEG to its end and return its orientation; raise `ImageError` if it fails."""
     with library_errors(kind):
-        return _pillow_orientation(_load(data, kind, max_pixels))
+        image = _load(data, kind, max_pixels)
+    return _pillow_orientation(image)
 
 
 def inspect(data: bytes, max_pixels: int) -> Probe:
@@ -138,40 +139,33 @@ def _one_line(error: BaseException) -> str:
 def _decode_jpeg(data: bytes, max_pixels: int, at_least: tuple[int, int] | None) -> Pixels:
     try:
         return _decode_jpeg_strictly(data, max_pixels, at_least)
-    except ValueError as error:
-        if isinstance(error, ImageError):
-            raise
+    except ImageError as error:
         # Strict refuses harmless damage too: a bad ICC profile, bytes between segments, padding.
         # Without all that, only damage to the picture is left to complain about.
         cleaned = jpeg.clean(data, drop_padding=True)
-        if cleaned is None or cleaned == data:
+        if error.outcome != Outcome.DECODE_FAILED or cleaned is None or cleaned == data:
             raise
     return _decode_jpeg_strictly(cleaned, max_pixels, at_least)
 
 
 def _decode_jpeg_strictly(data: bytes, max_pixels: int, at_least: tuple[int, int] | None) -> Pixels:
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError as error:
-        if "subsampling" not in str(error):
-            raise
-        # libjpeg-turbo's simple interface refuses rare sampling factors that libjpeg reads.
-        return _to_rgb(_load(data, "jpeg", max_pixels), bits=8)
-    check_size(width, height, max_pixels)
-    if colours in ("CMYK", "YCCK"):
-        return _cmyk_to_rgb(simplejpeg.decode_jpeg(data, "CMYK", fastdct=False, fastupsample=False))
-    min_width, min_height = at_least or (0, 0)
-    return cast(
-        Pixels,
-        simplejpeg.decode_jpeg(
-            data,
-            "RGB",
-            fastdct=False,
-            fastupsample=False,
-            min_height=min_height,
-            min_width=min_width,
-        ),
-    )
+    exact: dict[str, Any] = {"fastdct": False, "fastupsample": False}
+    with library_errors("jpeg"):
+        try:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        except ValueError as error:
+            if "subsampling" not in str(error):
+                raise
+            # Rare sampling factors, which only libjpeg's full interface reads. Pillow sees a
+            # file that ends early, but not damage within a scan.
+            return _to_rgb(_load(data, "jpeg", max_pixels), bits=8)
+        check_size(width, height, max_pixels)
+        if colours not in ("CMYK", "YCCK"):
+            min_width, min_height = at_least or (0, 0)
+            scale = {"min_height": min_height, "min_width": min_width}
+            return cast(Pixels, simplejpeg.decode_jpeg(data, "RGB", **exact, **scale))
+        inverted = simplejpeg.decode_jpeg(data, "CMYK", **exact)
+    return _cmyk_to_rgb(inverted)
 
 
 def check_jpeg(data: bytes) -> None:
@@ -220,8 +214,9 @@ def _pillow_orientation(image: Image.Image) -> int:
 
 
 def _from_hex(raw_profile: str) -> bytes:
-    """Return the bytes of a raw profile: a name line, a length line, lines of hex digits."""
-    return bytes.fromhex("".join(raw_profile.split("\n")[3:]))
+    """Return the bytes of a raw profile (a name line, a length line, hex digits), b"" if broken."""
+    digits = "".join(raw_profile.split("\n")[3:])
+    return bytes.fromhex(digits) if re.fullmatch(r"(?:[0-9a-fA-F]{2})*", digits) else b""
 
 
 def _to_rgb(image: Image.Image, bits: int) -> Pixels:

@@ -110,6 +110,10 @@ class Store:
             key=lambda entry: entry.name,
         )
 
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders directly in a folder, sorted; [] where it is absent."""
+        return sorted(f"{folder.rstrip('/')}/{name}" for name in self._files.folders(self.url(folder)))
+
     def read(self, name: str) -> bytes:
         """Return a whole file. Raises `FileNotFoundError` with its URL where it is absent."""
         return self._files.read(self.url(name))

@@ -6,6 +6,7 @@ A shard without samples is a valid empty tar, so shard numbers stay contiguous.
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Mapping
 from typing import BinaryIO
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -18,7 +19,7 @@ class TarWriter:
         self._file = file
         self._offset = 0
 
-    def add(self, key: str, members: dict[str, bytes]) -> tuple[int, int]:
+    def add(self, key: str, members: Mapping[str, bytes]) -> tuple[int, int]:
         """Append one sample.
 
         Args:

@@ -1,0 +1,86 @@
+"""What the entry modules share: errors as one line, and the launcher's settings."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+
+from pipelines.fetch import NetworkUnhealthy
+from pipelines.launch import Launch
+from pipelines.options import DEFAULT_RUNNER, Parsed
+from shards.commit import ClaimVoidError
+from shards.store import Store
+
+__all__ = ["Parsed", "launch_of", "report_errors", "say"]
+
+# A worker's error reaches the launcher as the text of a RuntimeError.
+_OURS_IN_WORKER = re.compile(
+    r"^(?:ValueError|[\w.]*\.(?:UnreadableError|NetworkUnhealthy|ClaimVoidError)): (.*?)"
+    r"(?: \[while running '.*)?$",
+    re.MULTILINE,
+)
+
+
+def report_errors(action: Callable[[], None]) -> int:
+    """Run a command; what the user can mend becomes one line and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        action()
+    except (ValueError, NetworkUnhealthy, ClaimVoidError) as error:
+        return _fail(str(error))
+    except RuntimeError as error:
+        found = _OURS_IN_WORKER.findall(str(error))
+        if not found:
+            raise
+        return _fail(found[-1])
+    return 0
+
+
+def _fail(message: str) -> int:
+    one_line = " ".join(message.removesuffix("]").split(" [while running")[0].split())
+    sys.stderr.write(f"error: {one_line}\n")
+    return 2
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines for the user."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def launch_of(parsed: Parsed, open_output: Callable[[argparse.Namespace], Store]) -> Launch:
+    """Return how to run, from a parsed command line.
+
+    Raises:
+        ValueError: The options contradict each other, or the output cannot be used.
+    """
+    values = parsed.values
+    local = parsed.runner.rpartition(".")[2] == DEFAULT_RUNNER
+    if values.workers is not None and not local:
+        raise ValueError(
+            f"--workers is for local runs; {parsed.runner} takes --max_num_workers (Dataflow) or "
+            "its own setting"
+        )
+    if values.task_index >= values.num_tasks:
+        raise ValueError(
+            f"--task_index {values.task_index} with --num_tasks {values.num_tasks}: give an index "
+            f"from 0 to {values.num_tasks - 1}"
+        )
+    if not values.output:
+        raise ValueError("--output is missing; give a folder, gs://BUCKET/… or s3://BUCKET/…")
+    return Launch(
+        store=open_output(values),
+        beam_flags=parsed.beam,
+        local=local,
+        workers=values.workers or 1,
+        mode=values.worker_mode,
+        items_per_process=values.items_per_process,
+        num_tasks=values.num_tasks,
+        task_index=values.task_index,
+        lease_s=values.lease_s,
+        stall_timeout_s=values.stall_timeout_s,
+        launcher_pid=os.getpid() if local else None,
+    )

@@ -1,0 +1,46 @@
+"""`python -m pipelines.download --output OUT`: the remaining stages of a stopped run.
+
+Everything that affects the output comes from the run's own `run.json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pipelines import commandline, job, rundir, summary
+from pipelines.options import LAUNCH_OPTIONS, OUTPUT, DOWNLOAD_OPTIONS, build_parser, parse
+from pipelines.stages import Run
+from shards.store import Store
+
+_OPTIONS = (
+    OUTPUT,
+    *(option for option in DOWNLOAD_OPTIONS if not option.affects_output),
+    *(option for option in LAUNCH_OPTIONS if option.name not in ("dry_run", "overwrite")),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser("pipelines.download", __doc__, _OPTIONS)
+    parsed = parse(parser, argv, _OPTIONS)
+    return commandline.report_errors(lambda: _run(parsed))
+
+
+def _run(parsed: commandline.Parsed) -> None:
+    launch = commandline.launch_of(parsed, lambda values: Store(values.output))
+    recorded = rundir.read_run_json(launch.store)
+    for name, value in recorded["options"].items():
+        setattr(parsed.values, name, value)
+    chains = job.build_chains(parsed.values.preset, recorded["rule_settings"])
+    run = Run(parsed.values, launch)
+    run.read_filter(len(recorded["unreadable_inputs"]))
+    run.mix()
+    run.download(job.decoded_rules(chains))
+    rundir.record_library_changes(launch.store, run.library_changes)
+    summary.show(run.lines, run.filter_totals, chains, launch.store.root)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""`python -m pipelines.filter`: web metadata in, webdataset shards out.
+
+Filters the rows of one or more corpora, mixes them into one deduplicated plan, fetches
+the images and writes the shards. The same command again resumes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pipelines import commandline, dryrun, job, rundir, summary
+from pipelines.options import JOB_OPTIONS, build_parser, parse
+from pipelines.stages import Run
+from pipelines.workplan import planfile
+from pipelines.workplan.items import filter_items
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser("pipelines.filter", __doc__, JOB_OPTIONS)
+    parsed = parse(parser, argv, JOB_OPTIONS)
+    return commandline.report_errors(lambda: _run(parsed, argv))
+
+
+def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
+    values = parsed.values
+    launch = commandline.launch_of(parsed, rundir.open_output)
+    inputs = job.read_inputs(values)
+    settings = job.rule_settings(values, inputs)
+    chains = job.build_chains(values.preset, settings)
+    rules = job.decoded_rules(chains)
+    job.mix_config(values), job.download_config(values, rules)  # every mistake before any work
+    if values.dry_run:
+        items = filter_items(inputs.files, values.limit)
+        planned = [s for s in job.STAGES if planfile.read_head(launch.store, s)]
+        spec, shard_rows = job.store_spec(values), job.shard_size(values)
+        commandline.say(dryrun.lines(inputs, items, spec, shard_rows, planned))
+        return
+    run = Run(values, launch)
+    run.check(inputs, chains)
+    spec = {name: chain.spec() for name, chain in chains.items()}
+    rundir.write_run_json(launch.store, values, inputs, settings, spec, argv)
+    run.filter(inputs, chains)
+    stop_after = "filter" if values.metadata_only else values.stop_after
+    if stop_after != "filter":
+        run.mix()
+    if stop_after is None:
+        run.download(rules)
+    rundir.record_library_changes(launch.store, run.library_changes)
+    summary.show(run.lines, run.filter_totals, chains, launch.store.root)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Leases: who works on an item now. They save work; claims decide who wins.
+
+A holder rewrites `leases/<stage>/<item>.json` every `lease_s` seconds for all its
+running items, with how many rows they have done; the watchdog reads those numbers.
+A lease counts as alive for three intervals by the store's own clock.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from shards.commit import ItemId, encode
+from shards.store import Store
+
+ALIVE_INTERVALS = 3
+
+
+@dataclass
+class Running:
+    """An item in the hands of this process."""
+
+    item: ItemId
+    rows_done: int = 0
+
+
+class LeaseKeeper:
+    """Refreshes the leases of this process's running items from one daemon thread."""
+
+    def __init__(self, store: Store, holder: str, interval_s: float) -> None:
+        self._store = store
+        self._holder = holder
+        self._interval_s = interval_s
+        self._items: dict[int, Running] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def hold(self, item: ItemId) -> Iterator[Running]:
+        """Keep a lease on an item for as long as the block runs."""
+        running = Running(item)
+        with self._lock:
+            self._items[id(running)] = running
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._refresh, name="leases", daemon=True)
+                self._thread.start()
+        self._write(running)
+        try:
+            yield running
+        finally:
+            with self._lock:
+                del self._items[id(running)]
+            self._store.delete(item.lease)
+
+    def _refresh(self) -> None:
+        while True:
+            time.sleep(self._interval_s)
+            with self._lock:
+                items = list(self._items.values())
+            for running in items:
+                self._write(running)
+
+    def _write(self, running: Running) -> None:
+        content = {"holder": self._holder, "rows_done": running.rows_done}
+        with self._lock:
+            if id(running) in self._items:
+                self._store.write(running.item.lease, encode(content))
+
+
+def held_by_others(store: Store, stage: str, holder: str, lease_s: float) -> set[str]:
+    """Return the names of items that another living launcher works on now."""
+    entries = store.list(f"leases/{stage}", ".json")
+    now = _store_time(store, f"leases/{stage}.clock/{holder}") if entries else 0.0
+    alive = [entry for entry in entries if now - entry.modified_s < ALIVE_INTERVALS * lease_s]
+    return {
+        entry.name.rpartition("/")[2].removesuffix(".json")
+        for entry in alive
+        if _holder(store, entry.name) not in (None, holder)
+    }
+
+
+def rows_done(store: Store, stage: str) -> dict[str, int]:
+    """Return the rows that running items report, by item name: the watchdog's pulse."""
+    found = {}
+    for entry in store.list(f"leases/{stage}", ".json"):
+        try:
+            found[entry.name] = int(json.loads(store.read(entry.name))["rows_done"])
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _holder(store: Store, name: str) -> str | None:
+    try:
+        holder: str = json.loads(store.read(name))["holder"]
+    except FileNotFoundError:
+        return None
+    return holder
+
+
+def _store_time(store: Store, probe: str) -> float:
+    """Ask the store what time it is: launchers' own clocks may differ by minutes."""
+    store.write(probe, b"")
+    entry = store.stat(probe)
+    return entry.modified_s if entry else time.time()

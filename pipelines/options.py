@@ -1,0 +1,343 @@
+"""The command line of the jobs: every option declared once, with its stage and its effect.
+
+Our own parser goes first and does not abbreviate; what it does not know must be an
+option of Beam's, else it is an error that suggests the nearest. Beam is imported only
+when something is left over, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+StageName = Literal["filter", "mix", "download", "launch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of ours."""
+
+    name: str
+    help: str
+    stage: StageName  # whose fingerprint it is in; launch: nobody's
+    affects_output: bool
+    default: Any = None
+    type: Any = str
+    choices: tuple[str, ...] | None = None
+    repeat: bool = False
+    flag: bool = False
+    metavar: str | None = None
+
+
+def _output(stage: StageName, name: str, help: str, **more: Any) -> Option:
+    return Option(name=name, help=help, stage=stage, affects_output=True, **more)
+
+
+def _launch(name: str, help: str, **more: Any) -> Option:
+    return Option(name=name, help=help, stage="launch", affects_output=False, **more)
+
+
+def fraction(text: str) -> float:
+    """Parse a share of rows: over 0, at most 1."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share; give a number over 0, up to 1")
+    return value
+
+
+def positive(text: str) -> int:
+    """Parse a whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too small; give a whole number from 1")
+    return value
+
+
+def natural(text: str) -> int:
+    """Parse a whole number from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; give a whole number from 0")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Parse a time over 0."""
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a time; give seconds over 0")
+    return value
+
+
+def _environment_int(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdigit() else default
+
+
+SEED = _output("filter", "seed", "seed of every random-looking choice", type=int, default=0)
+
+FILTER_OPTIONS = (
+    _output(
+        "filter",
+        "input",
+        "metadata to read; repeatable; SOURCE is generic where it is left out",
+        repeat=True,
+        metavar="[SOURCE=]GLOB",
+    ),
+    _output("filter", "preset", "which rules with which thresholds", default="cogvlm"),
+    _output(
+        "filter",
+        "set",
+        "change a rule's parameter for one source or all (*); repeatable",
+        repeat=True,
+        metavar="SOURCE.FILTER.PARAM=VALUE",
+    ),
+    _output(
+        "filter",
+        "columns",
+        "column names (or positions, for files without a header) of generic inputs",
+        metavar="url=URL,caption=TEXT,…",
+    ),
+    _output(
+        "filter",
+        "nsfw_missing",
+        "what to do with sources that carry no safety score at all",
+        choices=("keep", "drop", "defer", "join"),
+    ),
+    _output("filter", "limit", "only the first N rows of each source", type=positive),
+    _output("filter", "sample", "only this share of the URLs, chosen by hash", type=fraction),
+    _output(
+        "filter",
+        "funnel",
+        "full: every rule on every row, with overlap; first: later rules on survivors",
+        choices=("full", "first"),
+        default="full",
+    ),
+    _output(
+        "filter",
+        "rejects",
+        "rejected rows to keep: none, some per reason, or all",
+        choices=("none", "sample", "all"),
+        default="sample",
+    ),
+    _output(
+        "filter",
+        "allow_address",
+        "network range exempt from the address and port rules, in filter and fetcher; repeatable",
+        repeat=True,
+        metavar="CIDR",
+    ),
+    SEED,
+)
+
+MIX_OPTIONS = (
+    _output(
+        "mix",
+        "source_rank",
+        "sources in order of preference where several hold one URL",
+        metavar="SOURCE,SOURCE,…",
+    ),
+    _output(
+        "mix",
+        "safety_scope",
+        "url: a URL that one row's safety rule rejects is dropped everywhere; row: only that row",
+        choices=("url", "row"),
+        default="url",
+    ),
+    _output("mix", "shard_size", "planned rows per shard (default 10000, ground store 2500)", type=positive),
+)
+
+DOWNLOAD_OPTIONS = (
+    _output(
+        "download",
+        "store",
+        "profile of stored images: stage1 = 256 px, stage2 = 512 px, ground = 800/1333 px",
+        choices=("stage1", "stage2", "ground"),
+        default="stage2",
+    ),
+    _output("download", "image_size", "stored size in pixels, as resize_mode takes it", type=positive),
+    _output(
+        "download",
+        "resize_mode",
+        "as img2dataset names them; keep_ratio sizes the short side",
+        choices=("no", "keep_ratio", "keep_ratio_largest", "border", "center_crop", "fixed"),
+    ),
+    _output("download", "max_long_side", "longest stored side in pixels", type=positive),
+    _output("download", "encode_format", "format of stored images", choices=("jpg", "png", "webp")),
+    _output("download", "encode_quality", "quality of stored JPEG and WebP, 1 to 100", type=positive),
+    _output(
+        "download",
+        "resizer",
+        "pillow, or torch (faster; needs torch on the workers)",
+        choices=("pillow", "torch"),
+        default="pillow",
+    ),
+    _output("download", "max_pixels", "largest image that is decoded", type=positive, default=64_000_000),
+    _output(
+        "download", "max_body_bytes", "largest body that is fetched", type=positive, default=20_000_000
+    ),
+    _output(
+        "download",
+        "ignore_opt_out",
+        "fetch also what X-Robots-Tag or tdm-reservation reserves",
+        flag=True,
+    ),
+    _output(
+        "download",
+        "fetch_engine",
+        "groundwork, or img2dataset: no guards against hostile URLs (see --i_trust_these_urls)",
+        choices=("groundwork", "img2dataset"),
+        default="groundwork",
+    ),
+    _launch("i_trust_these_urls", "accept that img2dataset's fetcher has no guards", flag=True),
+    _launch("connections", "transfers at a time per process", type=positive, default=64),
+    _launch("fetch_deadline_s", "longest time for one fetch", type=seconds, default=20.0),
+    _launch("retries", "further attempts after a transient failure", type=natural, default=2),
+    _launch("host_rate", "requests per second: HOST=N, default=N", metavar="HOST=N,…"),
+    _launch("max_mbps", "megabits per second received, per process", type=seconds),
+    _launch("dns_servers", "resolvers to ask instead of the system's", metavar="ADDRESS,…"),
+    _launch("user_agent", "sent with every request; add a way to reach you"),
+    _launch("spool_dir", "local folder for images of unfinished shards"),
+    _launch("items_per_process", "shards that one process works on at a time", type=positive, default=2),
+    _launch("item_deadline_s", "longest time for one shard's fetches", type=seconds, default=1200.0),
+)
+
+LAUNCH_OPTIONS = (
+    _launch("workers", "local processes or threads (default 1)", type=positive),
+    _launch(
+        "worker_mode",
+        "how local workers run",
+        choices=("processes", "threads"),
+        default="processes",
+    ),
+    _launch(
+        "num_tasks",
+        "launchers that share this output",
+        type=positive,
+        default=_environment_int("SLURM_NTASKS", 1),
+    ),
+    _launch(
+        "task_index",
+        "which of them this is, from 0",
+        type=natural,
+        default=_environment_int("SLURM_PROCID", 0),
+    ),
+    _launch("lease_s", "seconds between refreshes of a lease", type=seconds, default=30.0),
+    _launch(
+        "stall_timeout_s",
+        "end the run when no item and no row finishes for so long",
+        type=seconds,
+        default=2400.0,
+    ),
+    _launch("max_unreadable", "corrupt files to allow and count", type=natural, default=0),
+    _launch("gc_min_age_s", "age after which a losing attempt is removed (1 h local, 24 h else)", type=seconds),
+    _launch("dry_run", "print the plan and stop", flag=True),
+    _launch("overwrite", "remove what is in the output first", flag=True),
+    _launch("allow_library_change", "go on with other library versions and record it", flag=True),
+)
+
+OUTPUT = _launch("output", "run directory: a path, gs://… or s3://…")
+STOP_OPTIONS = (
+    _launch("stop_after", "stop when this stage is done", choices=("filter", "mix")),
+    _launch("metadata_only", "the same as --stop_after filter", flag=True),
+)
+
+JOB_OPTIONS = (OUTPUT, *FILTER_OPTIONS, *MIX_OPTIONS, *DOWNLOAD_OPTIONS, *STOP_OPTIONS, *LAUNCH_OPTIONS)
+
+DEFAULT_RUNNER = "FnApiRunner"
+
+
+def build_parser(program: str, about: str, options: Sequence[Option]) -> argparse.ArgumentParser:
+    """Return the parser of one command."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=about,
+        allow_abbrev=False,
+        epilog="Options of Beam's own, such as --runner=DataflowRunner: see --help_beam.",
+    )
+    parser.add_argument("--help_beam", action="store_true", help="print Beam's options and stop")
+    for option in options:
+        parser.add_argument(f"--{option.name}", **_arguments(option))
+    return parser
+
+
+def _arguments(option: Option) -> dict[str, Any]:
+    if option.flag:
+        return {"action": "store_true", "help": option.help}
+    shown = "" if option.default is None else f" (default {option.default})"
+    return {
+        "action": "append" if option.repeat else "store",
+        "type": option.type,
+        "default": [] if option.repeat else option.default,
+        "choices": option.choices,
+        "metavar": option.metavar,
+        "help": option.help.replace("%", "%%") + shown,
+    }
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A parsed command line."""
+
+    values: argparse.Namespace  # ours
+    beam: tuple[str, ...]  # what is left for Beam, `--runner` included
+    runner: str
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str], options: Sequence[Option]) -> Parsed:
+    """Parse a command line; exits with code 2 and one line on a mistake."""
+    values, rest = parser.parse_known_args(argv)
+    if values.help_beam:
+        _beam_parser().print_help()
+        parser.exit()
+    runner = _runner(rest)
+    if "dask" in runner.lower():
+        parser.error(
+            "DaskRunner drops finish_bundle output, mixes up tagged outputs and can end with "
+            "empty files, all without an error; use FnApiRunner (the default) or DataflowRunner"
+        )
+    if rest:
+        _check_unknown(parser, rest, options)
+    return Parsed(values, tuple(rest), runner)
+
+
+def _runner(rest: Sequence[str]) -> str:
+    for position, argument in enumerate(rest):
+        if argument == "--runner" and position + 1 < len(rest):
+            return rest[position + 1]
+        if argument.startswith("--runner="):
+            return argument.partition("=")[2]
+    return DEFAULT_RUNNER
+
+
+def _beam_parser() -> argparse.ArgumentParser:
+    from apache_beam.options import pipeline_options
+
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, conflict_handler="resolve")
+    pending = [pipeline_options.PipelineOptions]
+    while pending:
+        for subclass in pending.pop().__subclasses__():
+            pending.append(subclass)
+            add = getattr(subclass, "_add_argparse_args", None)
+            if add is not None:
+                add(parser)
+    return parser
+
+
+def _check_unknown(
+    parser: argparse.ArgumentParser, rest: Sequence[str], options: Sequence[Option]
+) -> None:
+    beam = _beam_parser()
+    unknown = [word for word in beam.parse_known_args(list(rest))[1] if word.startswith("-")]
+    if not unknown:
+        return
+    given = unknown[0].partition("=")[0]
+    ours = [f"--{option.name}" for option in options]
+    known = [*ours, *beam._option_string_actions]
+    close = difflib.get_close_matches(given, ours, 1) or difflib.get_close_matches(given, known, 1)
+    hint = f"; did you mean {close[0]}?" if close else "; see --help and --help_beam"
+    parser.error(f"no such option: {given}{hint}")

@@ -1,0 +1,107 @@
+"""Opening an output directory: new, resumed, or somebody else's; and its `run.json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.job import Inputs
+from pipelines.options import JOB_OPTIONS
+from shards.commit import encode
+from shards.schema import CONTRACT_VERSION
+from shards.store import Store
+
+RUN_JSON = "run.json"
+
+_FOLDERS = (
+    "kept tombstones rejects buckets plan shards stats claims leases _items _attempts selections"
+).split()
+_FILES = ("manifest.json", "README.md", "report.html", RUN_JSON)
+
+
+def open_output(values: argparse.Namespace) -> Store:
+    """Return the output's store, emptied first where `--overwrite` says so.
+
+    Raises:
+        ValueError: It cannot be written to, or holds files that are not a run's.
+    """
+    if not values.output:
+        raise ValueError("--output is missing; give a folder, gs://BUCKET/… or s3://BUCKET/…")
+    store = Store(values.output)
+    if store.exists(RUN_JSON):
+        if values.overwrite:
+            _remove_run(store)
+    elif strangers := _strangers(store):
+        raise ValueError(
+            f"{store.root}: holds {strangers[0]!r} and is not a run of ours; give another --output"
+        )
+    return store
+
+
+def _strangers(store: Store) -> list[str]:
+    files = [entry.name for entry in store.list("")]
+    folders = [name.strip("/") for name in store.folders("")]
+    return [name for name in [*files, *folders] if name not in (*_FILES, *_FOLDERS)]
+
+
+def _remove_run(store: Store) -> None:
+    for folder in _FOLDERS:
+        store.delete_tree(folder)
+    for name in _FILES:
+        store.delete(name)
+
+
+def write_run_json(
+    store: Store,
+    values: argparse.Namespace,
+    inputs: Inputs,
+    rules: Mapping[str, Mapping[str, str]],
+    spec: Mapping[str, Any],
+    command: Sequence[str],
+) -> None:
+    """Record what this run is, unless an earlier start of it did."""
+    recorded = {
+        "contract_version": CONTRACT_VERSION,
+        "started_s": round(time.time(), 3),
+        "command": list(command),
+        "inputs": [
+            {"source": f.source, "name": f.name, "path": f.path, "size": f.size, "rows": f.rows}
+            for f in inputs.files
+        ],
+        "unreadable_inputs": {each.name: each.why for each in inputs.unreadable},
+        "options": {
+            option.name: getattr(values, option.name)
+            for option in JOB_OPTIONS
+            if option.affects_output
+        },
+        "rule_settings": {source: dict(settings) for source, settings in rules.items()},
+        "rules": dict(spec),
+        "library_changes": [],
+    }
+    store.create(RUN_JSON, encode(recorded))
+
+
+def read_run_json(store: Store) -> dict[str, Any]:
+    """Return what `write_run_json` recorded.
+
+    Raises:
+        ValueError: This is not a run directory.
+    """
+    try:
+        recorded: dict[str, Any] = json.loads(store.read(RUN_JSON))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{store.root}: no run.json there; start a run with python -m pipelines.filter"
+        ) from None
+    return recorded
+
+
+def record_library_changes(store: Store, changes: Sequence[str]) -> None:
+    """Note in `run.json` that the user accepted other library versions."""
+    if changes:
+        recorded = read_run_json(store)
+        noted = sorted({*recorded["library_changes"], *changes})
+        store.write(RUN_JSON, encode({**recorded, "library_changes": noted}))

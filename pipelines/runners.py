@@ -1,0 +1,150 @@
+"""Runs a stage's items on a Beam runner, and ends a local run that no longer moves.
+
+FnApiRunner retries nothing and hangs for ever when a worker process dies, so durability
+comes from done-markers, and a watchdog ends what stands still. This is one of the two
+modules that import Beam; the other is `transforms`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.transforms import DoItems
+from pipelines.worker import Work
+
+STALLED = 3
+"""Exit code of a run that the watchdog ended."""
+
+_FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_POLL_S = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What the watchdog looks at: any change of `state` counts as progress."""
+
+    state: Callable[[], object]
+    stall_timeout_s: float
+
+
+def run_items(
+    work: Work, indices: Sequence[int], beam_flags: Sequence[str], *, workers: int, mode: str,
+    local: bool, pulse: Pulse,
+) -> None:
+    """Do the given items; returns when the runner says that all went through."""
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    options = PipelineOptions(_flags(beam_flags, workers, mode, local))
+    watchdog = Watchdog(pulse) if local else None
+    pipeline = beam.Pipeline(options=options)
+    _ = pipeline | DoItems(work, indices)
+    try:
+        if watchdog:
+            watchdog.start()
+        result = pipeline.run()
+        result.wait_until_finish()
+    finally:
+        if watchdog:
+            watchdog.stop()
+    if result.state != "DONE":
+        raise RuntimeError(
+            f"the {work.config.stage} job ended as {result.state}; see the runner's messages, "
+            "then run the same command again to go on"
+        )
+
+
+def _flags(beam_flags: Sequence[str], workers: int, mode: str, local: bool) -> list[str]:
+    flags = list(beam_flags)
+    if not any(flag in ("--save_main_session", "--no_save_main_session") for flag in flags):
+        flags.append("--no_save_main_session")
+    if not local:
+        return flags
+    running = {"threads": "multi_threading", "processes": "multi_processing"}[mode]
+    kept = [flag for flag in flags if not flag.startswith("--runner")]
+    if "--runner" in flags:
+        position = flags.index("--runner")
+        kept = [flag for i, flag in enumerate(flags) if i not in (position, position + 1)]
+    return [
+        *kept,
+        f"--runner={_FN_API_RUNNER}",
+        f"--direct_running_mode={running if workers > 1 else 'in_memory'}",
+        f"--direct_num_workers={workers}",
+    ]
+
+
+class Watchdog:
+    """Ends this process and its workers when a run makes no progress or a worker has died."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Start watching."""
+        self._workers: set[int] = set()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching: the run ended by itself."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        last, since = self._pulse.state(), time.monotonic()
+        while not self._stopped.wait(_POLL_S):
+            dead = self._dead_worker()
+            if dead is not None:
+                self._end(f"worker process {dead} died")
+            state = self._pulse.state()
+            if state != last:
+                last, since = state, time.monotonic()
+            elif time.monotonic() - since > self._pulse.stall_timeout_s:
+                self._end(f"no row and no item finished for {self._pulse.stall_timeout_s:g} s")
+
+    def _dead_worker(self) -> int | None:
+        """Return a worker that ended while the run goes on. It would never be missed otherwise."""
+        alive = children(os.getpid())
+        gone = self._workers - alive
+        self._workers |= alive
+        return next(iter(gone), None) if gone and not self._stopped.is_set() else None
+
+    def _end(self, why: str) -> None:
+        if self._stopped.is_set():
+            return
+        logger.error("%s; ended. What is done is kept: run the same command again", why)
+        for child in children(os.getpid()):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        sys.stderr.flush()
+        os._exit(STALLED)
+
+
+def children(pid: int) -> set[int]:
+    """Return the living child processes of a process (none where /proc is absent)."""
+    found = set()
+    with suppress(FileNotFoundError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:
+                found |= {int(child) for child in file.read().split()}
+    return {child for child in found if _alive(child)}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False

@@ -1,0 +1,219 @@
+"""The stages of the filter job, each from the previous one's files to its own.
+
+A stage is planned from done-markers, run by the launcher, and checked. Running one that
+is finished does nothing but read its markers, so a resumed job and a fresh one are the
+same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from filters import Chain
+from pipelines import accounting, job
+from pipelines.accounting import FilterTotals, Line
+from pipelines.job import Inputs
+from pipelines.launch import Done, Launch, check_fingerprint, plan_stage, read_results, run_stage
+from pipelines.progress import Progress
+from pipelines.workplan import planfile
+from pipelines.workplan.fingerprint import Fingerprint
+from pipelines.workplan.items import DownloadItem, MixItem, Segment, filter_items
+from shards import commit, manifest
+from shards.card import render
+from shards.manifest import Manifest, ShardEntry
+from shards.store import Store
+
+CARD = "README.md"
+
+_GC_MIN_AGE_LOCAL_S = 3600.0
+_GC_MIN_AGE_REMOTE_S = 24 * 3600.0
+
+
+@dataclass
+class Run:
+    """A job under way: what was planned, done and counted so far."""
+
+    values: argparse.Namespace
+    launch: Launch
+    progress: Progress = field(default_factory=Progress)
+    fingerprints: dict[str, str] = field(default_factory=dict)  # stage -> digest in force
+    lines: list[Line] = field(default_factory=list)
+    library_changes: list[str] = field(default_factory=list)
+    filter_totals: FilterTotals | None = None
+    shards: tuple[ShardEntry, ...] = ()
+
+    @property
+    def store(self) -> Store:
+        """The run directory."""
+        return self.launch.store
+
+    def check(self, inputs: Inputs, chains: Mapping[str, Chain]) -> None:
+        """Stop before anything is written where the output belongs to another run."""
+        found = job.filter_fingerprint(self.values, inputs, chains)
+        for stage, make in (("mix", job.mix_fingerprint), ("download", job.download_fingerprint)):
+            check_fingerprint(self.store, found, self.values.allow_library_change)
+            head = planfile.read_head(self.store, found.stage)
+            if head is None:
+                return
+            assert stage != found.stage
+            found = make(self.values, head["fingerprint"])
+        check_fingerprint(self.store, found, self.values.allow_library_change)
+
+    def filter(self, inputs: Inputs, chains: Mapping[str, Chain]) -> None:
+        """Filter the metadata."""
+        self._plan(
+            job.filter_fingerprint(self.values, inputs, chains),
+            filter_items(inputs.files, self.values.limit),
+        )
+        config = job.filter_config(self.values, inputs, chains)
+        run_stage(self.launch, config, self.fingerprints["filter"], self.progress)
+        self.read_filter(len(inputs.unreadable))
+
+    def read_filter(self, unreadable_at_plan: int = 0) -> None:
+        """Read and check the finished filter stage."""
+        head = planfile.read_head(self.store, "filter")
+        if head is None:
+            raise ValueError(
+                f"{self.store.root}: not a run with filtered rows; start with "
+                "python -m pipelines.filter"
+            )
+        self.fingerprints["filter"] = head["fingerprint"]
+        results = [done.result for done in read_results(self.store, "filter")]
+        totals = accounting.filter_totals(results)
+        lost = len(totals.unreadable_files) + unreadable_at_plan
+        if lost > self.values.max_unreadable:
+            raise ValueError(
+                f"{lost} corrupt files, --max_unreadable allows {self.values.max_unreadable}: "
+                f"{', '.join(totals.unreadable_files)}"
+            )
+        self.filter_totals = totals
+        self._close("filter", totals.line)
+
+    def mix(self) -> None:
+        """Deduplicate, order and cut into shards."""
+        found = job.mix_fingerprint(self.values, self.fingerprints["filter"])
+        items = None
+        if planfile.read_head(self.store, "mix") is None:
+            items = list(_mix_items(read_results(self.store, "filter")))
+        self._plan(found, items, per_file=1)
+        run_stage(
+            self.launch, job.mix_config(self.values), self.fingerprints["mix"], self.progress
+        )
+        self._close("mix", accounting.mix_line(_results(self.store, "mix")))
+        self.store.delete_tree("buckets")
+
+    def download(self, rules: Chain) -> None:
+        """Fetch the images and write the shards."""
+        found = job.download_fingerprint(self.values, self.fingerprints["mix"])
+        items = None
+        if planfile.read_head(self.store, "download") is None:
+            rows = job.shard_size(self.values)
+            items = list(_download_items(read_results(self.store, "mix"), rows))
+        self._plan(found, items)
+        config = job.download_config(self.values, rules)
+        run_stage(self.launch, config, self.fingerprints["download"], self.progress)
+        done = read_results(self.store, "download")
+        self.shards = tuple(_shard_entry(each) for each in done)
+        self._close("download", accounting.download_line([each.result for each in done]))
+
+    def _plan(
+        self,
+        found: Fingerprint,
+        items: Sequence[planfile.Plannable] | None,
+        per_file: int = planfile.ITEMS_PER_FILE,
+    ) -> None:
+        self.library_changes += check_fingerprint(
+            self.store, found, self.values.allow_library_change
+        )
+        self.fingerprints[found.stage] = plan_stage(self.store, found, items, per_file)
+
+    def _close(self, stage: str, line: Line) -> None:
+        """Check a finished stage against the one before, write the manifest, clean up."""
+        self.lines.append(line)
+        accounting.check_chain(self.lines)
+        if stage == "download" or planfile.read_head(self.store, _NEXT[stage]) is None:
+            self._write_manifest(stage)
+        winners = {d.name: d.run["attempt"] for d in read_results(self.store, stage)}
+        commit.collect_garbage(self.store, stage, winners, self._gc_min_age_s())
+
+    def _write_manifest(self, stage: str) -> None:
+        written = Manifest(
+            stage=stage,
+            extension=job.store_spec(self.values).encode_format if stage == "download" else None,
+            counts={line.stage: line.to_json() for line in self.lines},
+            fingerprints=dict(self.fingerprints),
+            shards=self.shards,
+        )
+        if stage == "download":
+            self.store.write(CARD, render(written).encode())
+        manifest.write(self.store, written)
+
+    def _gc_min_age_s(self) -> float:
+        if self.values.gc_min_age_s is not None:
+            return float(self.values.gc_min_age_s)
+        local = self.store.local_path("") is not None
+        return _GC_MIN_AGE_LOCAL_S if local else _GC_MIN_AGE_REMOTE_S
+
+
+_NEXT = {"filter": "mix", "mix": "download"}
+
+
+def _results(store: Store, stage: str) -> list[commit.Result]:
+    return [done.result for done in read_results(store, stage)]
+
+
+def _mix_items(done: Sequence[Done]) -> Iterator[MixItem]:
+    """Turn the parts' segment sizes, part by part, into byte ranges, bucket by bucket."""
+    files, offsets, sizes = [], [], []
+    num_buckets = done[0].result["num_buckets"] if done else 1
+    for part in done:
+        for run in part.result["runs"]:
+            matrix = np.array(run["sizes"], np.int64).reshape(num_buckets, 2)
+            files.append(f"buckets/{part.name}.arrows")
+            offsets.append(run["offset"] + np.concatenate([[0], np.cumsum(matrix.sum(axis=1))[:-1]]))
+            sizes.append(matrix)
+    for bucket in range(num_buckets):
+        segments = (
+            Segment(
+                file=file,
+                offset=int(offset[bucket]),
+                rows_bytes=int(size[bucket, 0]),
+                tombstones_bytes=int(size[bucket, 1]),
+            )
+            for file, offset, size in zip(files, offsets, sizes, strict=True)
+            if size[bucket].any()
+        )
+        yield MixItem(name=f"bucket-{bucket:04d}", segments=tuple(segments))
+
+
+def _download_items(done: Sequence[Done], shard_rows: int) -> Iterator[DownloadItem]:
+    """Number the shards by a running sum over the buckets."""
+    number = 0
+    for bucket in done:
+        planned = bucket.result["planned"]
+        for row_group, first in enumerate(range(0, planned, shard_rows)):
+            yield DownloadItem(
+                name=f"{number:06d}",
+                plan=f"plan/{bucket.name}.parquet",
+                row_group=row_group,
+                rows=min(shard_rows, planned - first),
+            )
+            number += 1
+
+
+def _shard_entry(done: Done) -> ShardEntry:
+    files = {file["name"].rpartition(".")[2]: file for file in done.result["files"]}
+    return ShardEntry(
+        name=done.name,
+        generation=0,
+        planned=done.result["planned"],
+        samples=done.result["samples"],
+        tar_size=files["tar"]["size"],
+        tar_sha256=files["tar"]["sha256"],
+        sidecar_size=files["parquet"]["size"],
+        sidecar_sha256=files["parquet"]["sha256"],
+    )

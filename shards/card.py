@@ -1,0 +1,82 @@
+"""The dataset card: `README.md` beside the shards, with the features declared in full.
+
+`datasets.load_dataset(RUN)` opens a run by this card. Without declared features a field
+that is null in the first rows breaks it, and without `data_files` the parquet and JSON
+files beside the tars win its guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from shards.manifest import Manifest
+from shards.sample import FLOAT_FIELDS, ImageSample
+
+_FEATURES = {"int": "int64", "int | None": "int64", "str": "string", "str | None": "string"}
+
+
+def render(manifest: Manifest) -> str:
+    """Return the card of a finished run."""
+    return "\n".join([*_front_matter(manifest), "", *_body(manifest), ""])
+
+
+def _front_matter(manifest: Manifest) -> list[str]:
+    return [
+        "---",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        "  - split: train",
+        "    path: shards/*.tar",
+        "dataset_info:",
+        "  features:",
+        *_feature(manifest.extension or "jpg", "image"),
+        *_feature("txt", "string"),
+        "  - name: json",
+        "    struct:",
+        *[f"  {line}" for each in fields(ImageSample) for line in _json_feature(each.name, each.type)],
+        *_feature("__key__", "string"),
+        *_feature("__url__", "string"),
+        "  splits:",
+        "  - name: train",
+        f"    num_examples: {manifest.samples}",
+        "---",
+    ]
+
+
+def _feature(name: str, kind: str) -> list[str]:
+    return [f"  - name: {name}", f"    dtype: {kind}"]
+
+
+def _json_feature(name: str, annotation: Any) -> list[str]:
+    return _feature(name, "float64" if name in FLOAT_FIELDS else _FEATURES[str(annotation)])
+
+
+def _body(manifest: Manifest) -> list[str]:
+    counts = manifest.counts
+    lines = [
+        "# Image-text shards",
+        "",
+        f"{manifest.samples:,} samples in {len(manifest.shards):,} webdataset shards: "
+        f"`<key>.{manifest.extension or 'jpg'}`, `<key>.txt`, `<key>.json`.",
+        f"Contract version {manifest.contract_version}. Written by Groundwork.",
+        "",
+        "| stage | in | out | left out |",
+        "|---|---|---|---|",
+    ]
+    for stage, line in counts.items():
+        left_out = ", ".join(f"{name} {count:,}" for name, count in line["left_out"].items() if count)
+        lines.append(f"| {stage} | {line['in']:,} | {line['out']:,} | {left_out or 'none'} |")
+    lines += [
+        "",
+        "The images belong to their owners and the captions are as the web had them. Opt-out "
+        "headers were honoured unless the run says otherwise (`run.json`). Filters by score and "
+        "word list make mistakes, and remove some groups' content more often than others'.",
+        "",
+        "```python",
+        "import datasets",
+        'dataset = datasets.load_dataset("PATH/TO/THIS/FOLDER", split="train", streaming=True)',
+        "```",
+    ]
+    return lines

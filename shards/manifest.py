@@ -1,0 +1,86 @@
+"""The manifest: which shards a run has, with counts and checksums. Readers start here.
+
+It is written last and says what is there, so nobody needs a glob; it holds no clock
+facts and is covered by promise 2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shards.commit import encode
+from shards.schema import CONTRACT_VERSION
+from shards.store import Store
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard."""
+
+    name: str  # six digits or more
+    generation: int
+    planned: int  # rows of the sidecar
+    samples: int  # samples of the tar
+    tar_size: int  # bytes
+    tar_sha256: str
+    sidecar_size: int
+    sidecar_sha256: str
+
+    @property
+    def tar(self) -> str:
+        """Name of the tar in the run."""
+        return f"shards/{self.name}.tar"
+
+    @property
+    def sidecar(self) -> str:
+        """Name of the sidecar in the run."""
+        return f"shards/{self.name}.parquet"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a run holds."""
+
+    stage: str  # the last stage that is done: filter | mix | download
+    extension: str | None  # of stored images; None before the download
+    counts: Mapping[str, Any]  # per stage, as the accounting closed
+    fingerprints: Mapping[str, str]  # per stage
+    shards: tuple[ShardEntry, ...]
+    contract_version: int = CONTRACT_VERSION
+
+    @property
+    def samples(self) -> int:
+        """Samples over all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+
+def write(store: Store, manifest: Manifest) -> None:
+    """Write the manifest, replacing an earlier stage's."""
+    store.write(NAME, encode(asdict(manifest)))
+
+
+def read(store: Store) -> Manifest:
+    """Read a run's manifest.
+
+    Raises:
+        ValueError: There is none, or it is of another contract version.
+    """
+    try:
+        values = json.loads(store.read(NAME))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{store.url(NAME)}: no manifest; the run is not finished. Run the same command "
+            "again to finish it"
+        ) from None
+    if values["contract_version"] != CONTRACT_VERSION:
+        raise ValueError(
+            f"{store.url(NAME)}: contract version {values['contract_version']}, this is version "
+            f"{CONTRACT_VERSION}; use the release that wrote it, or write the run again"
+        )
+    values["shards"] = tuple(ShardEntry(**shard) for shard in values["shards"])
+    return Manifest(**values)
