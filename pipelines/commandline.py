@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from pipelines.fetch import NetworkUnhealthy
 from pipelines.launch import Launch
+from pipelines.metadata import UnreadableError
 from pipelines.options import DEFAULT_RUNNER, Parsed
 from shards.commit import ClaimVoidError
 from shards.store import Store
@@ -31,6 +32,8 @@ def report_errors(action: Callable[[], None]) -> int:
     try:
         action()
     except (ValueError, NetworkUnhealthy, ClaimVoidError) as error:
+        if isinstance(error, ValueError) and type(error) not in (ValueError, UnreadableError):
+            raise  # a library's own (Arrow's, JSON's, Unicode's): a fault of ours
         return _fail(str(error))
     except RuntimeError as error:
         found = _OURS_IN_WORKER.findall(str(error))

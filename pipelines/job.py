@@ -305,7 +305,8 @@ def filter_fingerprint(
     for each in inputs.unreadable:
         data[f"unreadable {each.source} {each.name}"] = each.why
     for name, chain in chains.items():
-        data[f"rules {name}"] = chain.spec()
+        for rule in chain.spec():
+            data[f"rule {name}.{rule['name']}"] = rule["parameters"]
         data |= chain.data_files()
     return fingerprint(
         "filter",

@@ -201,4 +201,5 @@ def _dropped(
         "winner": pc.if_else(by_safety, pa.scalar(None, pa.string()), winners),
     }
     table = pa.table([columns[name] for name in DROPPED.names], names=DROPPED.names)
+    table = table.cast(parquet.storage_schema(DROPPED))  # dictionaries cannot be sorted
     return table.sort_by([(name, "ascending") for name in ("key", *_PROVENANCE)])

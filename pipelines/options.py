@@ -12,7 +12,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 StageName = Literal["filter", "mix", "download", "launch"]
 
@@ -251,10 +251,19 @@ JOB_OPTIONS = (OUTPUT, *FILTER_OPTIONS, *MIX_OPTIONS, *DOWNLOAD_OPTIONS, *STOP_O
 DEFAULT_RUNNER = "FnApiRunner"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake in one line; the usage of sixty options would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake and exit with code 2."""
+        self.exit(2, f"error: {message}\n")
+
+
 def build_parser(program: str, about: str, options: Sequence[Option]) -> argparse.ArgumentParser:
     """Return the parser of one command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python -m {program}",
+        usage=f"python -m {program} --output OUT [options]",
         description=about,
         allow_abbrev=False,
         epilog="Options of Beam's own, such as --runner=DataflowRunner: see --help_beam.",

@@ -42,7 +42,7 @@ def write(
     stored = storage_schema(schema)
     rows = 0
     with pq.ParquetWriter(path, stored, **_settings(stored)) as writer:
-        for group in _regroup(tables, schema, row_group_rows):
+        for group in _regroup(tables, stored, row_group_rows):
             writer.write_table(_contiguous(group, stored), row_group_size=row_group_rows)
             rows += group.num_rows
     return rows
@@ -75,7 +75,7 @@ def _regroup(
     pending = schema.empty_table()
     for piece in tables:
         table = pa.Table.from_batches([piece]) if isinstance(piece, pa.RecordBatch) else piece
-        pending = pa.concat_tables([pending, table.select(schema.names)])
+        pending = pa.concat_tables([pending, table.select(schema.names).cast(schema)])
         while pending.num_rows >= rows:
             yield pending.slice(0, rows)
             pending = pending.slice(rows)
@@ -86,8 +86,7 @@ def _regroup(
 def _contiguous(group: pa.Table, stored: pa.Schema) -> pa.Table:
     columns = []
     for field in stored:
-        column = group.column(field.name)
-        chunks = [chunk.cast(field.type) for chunk in column.chunks]
-        # A sliced chunk would drag its offset into the encoders: copy it out.
-        columns.append(pa.concat_arrays([*chunks, pa.array([], field.type)]))
+        # A sliced chunk would drag its offset into the encoders: the empty one forces a copy.
+        chunks = [*group.column(field.name).chunks, pa.array([], field.type)]
+        columns.append(pa.concat_arrays(chunks))
     return pa.Table.from_arrays(columns, schema=stored)
