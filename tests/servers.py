@@ -18,7 +18,7 @@ import urllib.parse
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,9 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def do_good(self, size: str, query: dict[str, str]) -> bool:
         time.sleep(float(query.get("wait", "0")))
+        if "close" in query:
+            self.reply(200, body_of(int(size)), Connection="close")
+            return False
         return self.reply(200, body_of(int(size or "1000")), Content_Type="image/jpeg")
 
     def do_html(self, _: str, __: dict[str, str]) -> bool:
@@ -178,7 +181,7 @@ class _Handler(socketserver.StreamRequestHandler):
         return self.reply(302, b"", Location=query["url"])
 
     def do_status(self, code: str, _: dict[str, str]) -> bool:
-        return self.reply(int(code), b"an error page")
+        return self.reply(int(code), b"" if code == "304" else b"an error page")
 
     def do_busy(self, times: str, query: dict[str, str]) -> bool:
         """429 or `status` with Retry-After for the first `times` requests, then good."""
@@ -264,7 +267,7 @@ class WebServer:
         """Return the URL of a route, such as `/good/1000`."""
         return f"{self._scheme}://{host}:{self.port}{path}"
 
-    def __enter__(self) -> WebServer:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self._timer.start()
         return self
@@ -301,7 +304,7 @@ class NameServer:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
-    def __enter__(self) -> NameServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

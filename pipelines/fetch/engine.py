@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 
 import certifi
@@ -24,30 +23,19 @@ from pipelines.fetch.guard import Guard
 from pipelines.fetch.headers import Head, retry_after_s
 from pipelines.fetch.health import HealthGate
 from pipelines.fetch.hosts import HostTable, shipped_rates
+from pipelines.fetch.limits import Limits
 from pipelines.fetch.loop import Loop
 from pipelines.fetch.resolver import Resolver
 from pipelines.fetch.results import Result
 from pipelines.fetch.runs import NetworkUnhealthy, Request, Run
+from pipelines.fetch.tasks import Task, next_attempt, next_hop
 from pipelines.fetch.transfer import Transfer
-from pipelines.fetch.urls import Target, is_numeric, redirect_target, target
-from shards.outcomes import TRANSIENT, Outcome
+from pipelines.fetch.urls import Target, is_numeric, target
+from shards.outcomes import Outcome
 
 _LOG = logging.getLogger(__name__)
 _IDLE_S = 1.0
 _PROBE_NUMBER = -1
-
-
-@dataclass(slots=True, eq=False)
-class _Task:
-    """A row on its way, or a probe (`run` is None)."""
-
-    run: Run | None
-    request: Request
-    target: Target
-    left_s: float  # of this attempt's deadline
-    attempt: int = 0
-    hops: int = 0
-    last: str = ""  # outcome of the attempt before
 
 
 class Engine:
@@ -59,7 +47,7 @@ class Engine:
         self._ca_file = config.ca_file or certifi.where()
         self._loop = Loop(config.connections)
         self._resolver = Resolver(self._loop, config) if config.dns_servers else None
-        self._hosts: HostTable[_Task] = HostTable(
+        self._hosts: HostTable[Task] = HostTable(
             connections=config.host_connections,
             rate_per_s=config.host_rate_per_s,
             rates={**shipped_rates(), **config.host_rates},
@@ -68,15 +56,15 @@ class Engine:
         )
         self._gate = HealthGate(config)
         self.pool = DecodePool(config, self.wake)
+        self._limits = Limits(config, self.pool)
         self._inbox: deque[Run] = deque()
         self._runs: list[Run] = []
         self._idle: list[Transfer] = []
-        self._active: dict[pycurl.Curl, tuple[Transfer, _Task]] = {}
-        self._resolving: dict[int, _Task] = {}  # by id(task)
-        self._later: list[tuple[float, int, _Task]] = []  # retries by due time
+        self._active: dict[pycurl.Curl, tuple[Transfer, Task]] = {}
+        self._resolving: dict[int, Task] = {}  # by id(task)
+        self._later: list[tuple[float, int, Task]] = []  # retries by due time
         self._serial = 0
         self._probes: list[bool] = []
-        self._bandwidth_at = 0.0  # when the bytes received so far are paid for
         self._door = threading.Lock()
         self.closing = False
 
@@ -127,6 +115,7 @@ class Engine:
             self._begin(taken[1])
         if self._resolver is not None:
             self._resolver.tick(now)
+        self._resume()
         for curl, code in self._loop.poll(self._wait_s(time.monotonic())):
             self._ended(curl, code)
 
@@ -139,25 +128,29 @@ class Engine:
                 if isinstance(where, Outcome):
                     self._deliver(run, request, Result(where, "url", Head()))
                 else:
-                    task = _Task(run, request, where, self._config.deadline_s)
+                    task = Task(run, request, where, self._config.deadline_s)
                     self._offer(task, now)
         while self._later and self._later[0][0] <= now:
             self._offer(heapq.heappop(self._later)[2], now)
 
-    def _offer(self, task: _Task, now: float) -> None:
+    def _offer(self, task: Task, now: float) -> None:
         assert task.run is not None
         rank = (task.run.number, task.attempt, task.request.index)
         self._hosts.offer(task.target.host, rank, task, now)
 
     def _may_start(self, now: float) -> bool:
-        held = self.pool.held_bytes + sum(t.received_bytes for t, _ in self._active.values())
-        return (
-            not self._gate.closed
-            and len(self._active) + len(self._resolving) < self._config.connections
-            and not self.pool.full
-            and held < self._config.max_held_bytes
-            and self._bandwidth_at <= now
-        )
+        transfers = len(self._active) + len(self._resolving)
+        return not self._gate.closed and self._limits.may_start(now, transfers)
+
+    def _resume(self) -> None:
+        """Let paused transfers go on, oldest first, as far as memory allows."""
+        for place, (transfer, _) in enumerate(list(self._active.values())):
+            if transfer.paused and (place == 0 or self._limits.has_room):
+                transfer.resume()
+
+    def _has_room(self, transfer: Transfer, size: int) -> bool:
+        oldest = next(iter(self._active)) is transfer.curl
+        return self._limits.take(size, oldest=oldest)
 
     def _wait_s(self, now: float) -> float:
         """Return how long nothing but the network, or a wake-up, can call for work."""
@@ -167,13 +160,13 @@ class Engine:
         if self._resolver is not None and (at := self._resolver.next_wake()) is not None:
             due.append(at)
         if len(self._hosts) and not self._gate.closed:
-            if self._bandwidth_at > now:
-                due.append(self._bandwidth_at)
-            elif self._may_start(now) and (at := self._hosts.next_wake()) is not None:
-                due.append(at)
+            at = self._limits.next_wake(now)
+            if at is None and self._may_start(now):
+                at = self._hosts.next_wake()
+            due += [] if at is None else [at]
         return min(_IDLE_S, max(0.0, min(due, default=now + _IDLE_S) - now))
 
-    def _begin(self, task: _Task) -> None:
+    def _begin(self, task: Task) -> None:
         if task.run is not None and task.hops == 0:
             task.run.attempts += 1
         host = task.target.host
@@ -183,7 +176,7 @@ class Engine:
         self._resolving[id(task)] = task
         self._resolver.ask(host, lambda addresses: self._resolved(task, addresses))
 
-    def _resolved(self, task: _Task, addresses: tuple[str, ...]) -> None:
+    def _resolved(self, task: Task, addresses: tuple[str, ...]) -> None:
         if self._resolving.pop(id(task), None) is None:
             return  # its run has ended
         if addresses:
@@ -192,7 +185,7 @@ class Engine:
             missing = Result(Outcome.DNS_ERROR, "no address", Head(), looked_up=False)
             self._judge(task, missing)
 
-    def _launch(self, task: _Task, addresses: tuple[str, ...]) -> None:
+    def _launch(self, task: Task, addresses: tuple[str, ...]) -> None:
         transfer = self._idle.pop() if self._idle else self._new_transfer()
         run, request = task.run, task.request
         look = None if run is None else partial(run.look, request)
@@ -201,26 +194,19 @@ class Engine:
         self._loop.add(transfer.curl)
 
     def _new_transfer(self) -> Transfer:
-        return Transfer(self._config, self._guard, self._ca_file)
+        return Transfer(self._config, self._guard, self._ca_file, self._has_room)
 
     def _ended(self, curl: pycurl.Curl, code: int) -> None:
         transfer, task = self._active.pop(curl)
+        held = transfer.held_bytes
         result = transfer.finish(code)
-        self._loop.remove(curl)
-        self._idle.append(transfer)
-        self._pay(result.received_bytes)
+        self._retire(transfer, held)
+        self._limits.pay(result.received_bytes, time.monotonic())
         if task.run is not None:
             task.run.received_bytes += result.received_bytes
         self._judge(task, result)
 
-    def _pay(self, received_bytes: int) -> None:
-        """Charge received bytes to the bandwidth limit: the next start waits until they fit."""
-        if self._config.max_mbps is not None:
-            now = time.monotonic()
-            cost_s = received_bytes / (self._config.max_mbps * 125_000)
-            self._bandwidth_at = max(self._bandwidth_at, now - 1.0) + cost_s
-
-    def _judge(self, task: _Task, result: Result) -> None:
+    def _judge(self, task: Task, result: Result) -> None:
         """Decide what a finished hop means: a further hop, a further attempt, or the end."""
         if task.run is None:
             self._probed(result)
@@ -239,49 +225,27 @@ class Engine:
             self._hosts.answered(host)
         if task.run.cancelled:
             task.run.drop(1)
-        elif result.location is not None:
-            self._follow(task, result, now)
-        elif not self._retry(task, result, free_at, now):
-            self._deliver(task.run, task.request, result)
+        else:
+            self._go_on(task, result, free_at, now)
 
-    def _follow(self, task: _Task, result: Result, now: float) -> None:
-        assert task.run is not None and result.location is not None
-        where = redirect_target(task.target.url, result.location)
-        task.hops += 1
-        task.left_s -= result.elapsed_s
-        refusal: tuple[Outcome, str] | None = None
-        if task.hops > self._config.max_redirects:
-            refusal = (
-                Outcome.TOO_MANY_REDIRECTS,
-                f"more than {self._config.max_redirects}",
-            )
-        elif isinstance(where, Outcome):
-            refusal = where, "redirect"
-        elif task.left_s <= 0:
-            refusal = Outcome.TIMEOUT, "deadline of the attempt"
-        if refusal is not None:
-            self._deliver(task.run, task.request, Result(*refusal, result.head))
+    def _go_on(self, task: Task, result: Result, free_at: float, now: float) -> None:
+        """File the row for its next hop or attempt, or hand it over."""
+        run = task.run
+        assert run is not None
+        if result.location is not None:
+            end = next_hop(task, result, self._config)
+            if end is None:
+                run.redirects += 1
+                self._offer(task, now)
+                return
+            result = end
+        again = next_attempt(task, result, self._config, free_at=free_at, now=now)
+        if again is None:
+            self._deliver(run, task.request, result)
             return
-        assert isinstance(where, Target)
-        task.run.redirects += 1
-        task.target = where
-        self._offer(task, now)
-
-    def _retry(self, task: _Task, result: Result, free_at: float, now: float) -> bool:
-        """File a transient failure for another attempt; return whether there will be one."""
-        assert task.run is not None
-        if result.outcome not in TRANSIENT or task.attempt >= self._config.retries:
-            return False
-        due = max(free_at, now + self._config.retry_delay_s * 2**task.attempt)
-        start = target(task.request.url)
-        if due >= task.run.deadline_at or isinstance(start, Outcome):
-            return False
-        again = _Task(task.run, task.request, start, self._config.deadline_s, task.attempt + 1)
-        again.last = result.outcome
-        task.run.retries += 1
+        run.retries += 1
         self._serial += 1
-        heapq.heappush(self._later, (due, self._serial, again))
-        return True
+        heapq.heappush(self._later, (again[0], self._serial, again[1]))
 
     def _deliver(self, run: Run, request: Request, result: Result) -> None:
         self.pool.put(Delivery(run, request, result))
@@ -308,7 +272,8 @@ class Engine:
             self._hosts.release(task.target.host, now)
             left.append(task)
         for transfer, task in [a for a in self._active.values() if a[1].run is run]:
-            self._abort(transfer)
+            del self._active[transfer.curl]
+            self._retire(transfer, transfer.held_bytes)
             self._hosts.release(task.target.host, now)
             left.append(task)
         if run.cancelled:
@@ -318,9 +283,9 @@ class Engine:
             message = f"after {task.last}" if task.last else "not finished in time"
             self._deliver(run, task.request, Result(Outcome.DEADLINE, message, Head()))
 
-    def _abort(self, transfer: Transfer) -> None:
-        del self._active[transfer.curl]
+    def _retire(self, transfer: Transfer, held_bytes: int) -> None:
         self._loop.remove(transfer.curl)
+        self._limits.release(held_bytes)
         self._idle.append(transfer)
 
     def _send_probes(self, now: float) -> None:
@@ -329,7 +294,7 @@ class Engine:
         for url in self._config.health_probe_urls:
             where = target(url)
             assert isinstance(where, Target), url
-            self._begin(_Task(None, Request(_PROBE_NUMBER, url), where, self._config.deadline_s))
+            self._begin(Task(None, Request(_PROBE_NUMBER, url), where, self._config.deadline_s))
         if not self._config.health_probe_urls:
             self._conclude(now)
 

@@ -36,14 +36,18 @@ _RECEIVE_BUFFER_BYTES = 262_144
 
 _ABORT = -1
 
+HasRoom = Callable[["Transfer", int], bool]
+"""Reserve memory for so many bytes; False asks the transfer to pause."""
+
 Look = Callable[[bytes], str | None]
 
 
 class Transfer:
     """A libcurl handle and the state of the hop it is on."""
 
-    def __init__(self, config: FetchConfig, guard: Guard, ca_file: str) -> None:
+    def __init__(self, config: FetchConfig, guard: Guard, ca_file: str, has_room: HasRoom) -> None:
         self._config = config
+        self._has_room = has_room
         self._guard = guard
         self.curl = pycurl.Curl()
         self._set_once(ca_file)
@@ -101,6 +105,11 @@ class Transfer:
         self._begin(Target("", "", 0), 0.0, None, head_only=False)
         return result
 
+    def resume(self) -> None:
+        """Go on after a pause; the bytes that were refused come again at once."""
+        self.paused = False
+        self.curl.pause(pycurl.PAUSE_CONT)
+
     def close(self) -> None:
         """Free the handle."""
         self.curl.close()
@@ -119,6 +128,8 @@ class Transfer:
         self._opened = 0
         self._local_error: OSError | None = None
         self.received_bytes = 0
+        self.held_bytes = 0  # reserved, until the fetcher releases them
+        self.paused = False
 
     def _set_once(self, ca_file: str) -> None:
         config, curl = self._config, self.curl
@@ -188,6 +199,10 @@ class Transfer:
         return None
 
     def _on_body(self, data: bytes) -> int | None:
+        if not self._discard and not self._has_room(self, len(data)):
+            self.paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)
+        self.held_bytes += 0 if self._discard else len(data)
         self.received_bytes += len(data)
         if self._discard:
             return None if self.received_bytes <= _SMALL_BYTES else _ABORT
