@@ -1,7 +1,7 @@
 """Storing one image in a process of its own, for items whose process has died before.
 
 A decoder that crashes or hangs takes a child with it and not the worker. A child costs about a
-fifth of a second, so this is for second and third attempts only.
+tenth of a second, so this is for second and third attempts only.
 
 The two sides talk through pipes: a line of JSON, then raw bytes, in both directions.
 """

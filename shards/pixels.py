@@ -80,16 +80,13 @@ def decode(
         if at_least and orientation.swaps_sides(head.orientation):
             at_least = at_least[1], at_least[0]
         return orientation.upright(_decode_jpeg(data, max_pixels, at_least), head.orientation)
-    with library_errors(head.format):
-        image = _load(data, head.format, max_pixels)
+    image = _load(data, head.format, max_pixels)
     return orientation.upright(_to_rgb(image, head.bits), _pillow_orientation(image))
 
 
 def loaded_orientation(data: bytes, kind: str, max_pixels: int = MAX_PIXELS) -> int:
     """Decode a non-JPEG to its end and return its orientation; raise `ImageError` if it fails."""
-    with library_errors(kind):
-        image = _load(data, kind, max_pixels)
-    return _pillow_orientation(image)
+    return _pillow_orientation(_load(data, kind, max_pixels))
 
 
 def inspect(data: bytes, max_pixels: int) -> Probe:
@@ -188,15 +185,23 @@ def _cmyk_to_rgb(inverted: Pixels) -> Pixels:
 
 
 def _load(data: bytes, kind: str, max_pixels: int) -> ImageFile.ImageFile:
-    """Open with exactly one plugin: no guessing, no global pixel limit that others may change."""
+    """Open with exactly one plugin, so that no other parser ever sees the bytes, and load."""
+    # A switch of Pillow's that other libraries flip for the whole process.
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "LOAD_TRUNCATED_IMAGES makes half images pass"
+    with library_errors(kind):
+        image = _open(data, kind)
+        # A GIF's first frame may reach outside the screen that its header tells.
+        check_size(*image.size, max_pixels)
+        image.load()
+    return image
+
+
+def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
     module, name = _PLUGINS[kind]
     plugin: Any = importlib.import_module(module)
     if not getattr(plugin, "SUPPORTED", True):
         raise ImageError(Outcome.FORMAT_NOT_SUPPORTED, f"this Pillow is built without {kind}")
     image: ImageFile.ImageFile = getattr(plugin, name)(io.BytesIO(data))
-    # A GIF's first frame may reach outside the screen that its header tells.
-    check_size(*image.size, max_pixels)
-    image.load()
     return image
 
 

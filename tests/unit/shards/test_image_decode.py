@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pictures
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from shards.image import ImageError, decode, probe
 from shards.outcomes import Outcome
@@ -236,6 +236,15 @@ def bomb(kind: str) -> bytes:
         return pictures.png_of(60_000, 60_000, 8, 2, b"\0" * 100)
     if kind == "gif":
         return b"GIF89a" + b"\x60\xea" * 2 + b"\x80\0\0" + b"\0" * 30
+    if kind == "webp":
+        data = bytearray(pictures.encoded(Image.new("RGBA", (9, 9)), "WEBP", exif=b"Exif\0\0"))
+        data[24:30] = b"\xff\x3f\0" * 2
+        return bytes(data)
+    if kind == "avif":
+        data = bytearray(pictures.encoded(PHOTO, "AVIF"))
+        size = data.index(b"ispe") + 8
+        data[size : size + 8] = (60_000).to_bytes(4) * 2
+        return bytes(data)
     if kind == "bmp":
         data = bytearray(pictures.encoded(PHOTO, "BMP"))
         data[18:26] = (60_000).to_bytes(4, "little") * 2
@@ -246,7 +255,7 @@ def bomb(kind: str) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("kind", ["png", "gif", "bmp", "jpeg"])
+@pytest.mark.parametrize("kind", ["png", "gif", "bmp", "jpeg", "webp", "avif"])
 def test_bombs_are_refused_by_their_header(kind: str) -> None:
     assert outcome_of(bomb(kind)) == Outcome.TOO_MANY_PIXELS
 
@@ -280,3 +289,9 @@ def test_error_survives_a_process_border() -> None:
         "HTML",
         "not_an_image: HTML",
     )
+
+
+def test_pillows_leniency_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(AssertionError, match="half images"):
+        decode(pictures.encoded(PHOTO, "PNG"))
