@@ -57,7 +57,7 @@ class Engine:
         self._gate = HealthGate(config)
         self.pool = DecodePool(config, self.wake)
         self._limits = Limits(config, self.pool)
-        self._inbox: deque[Run] = deque()
+        self._inbox: deque[tuple[Run, list[Task]]] = deque()
         self._runs: list[Run] = []
         self._idle: list[Transfer] = []
         self._active: dict[pycurl.Curl, tuple[Transfer, Task]] = {}
@@ -71,11 +71,25 @@ class Engine:
     # Doors for other threads.
 
     def submit(self, run: Run) -> None:
-        """Take a run; its caller waits on `run.finished`."""
+        """Take a run; its caller waits on `run.finished`.
+
+        URLs are judged here, in the caller's thread: ten thousand of them would hold up
+        every transfer of the fetch thread.
+        """
+        tasks = []
+        refused = []
+        for request in run.requests:
+            where = target(request.url)
+            if isinstance(where, Outcome):
+                refused.append(Delivery(run, request, Result(where, "url", Head())))
+            else:
+                tasks.append(Task(run, request, where, self._config.deadline_s))
         with self._door:
             if self.closing:
                 raise RuntimeError("the fetcher was closed")
-            self._inbox.append(run)
+            for delivery in refused:
+                self.pool.put(delivery)
+            self._inbox.append((run, tasks))
             self.wake()
 
     def wake(self) -> None:
@@ -121,15 +135,10 @@ class Engine:
 
     def _admit(self, now: float) -> None:
         while self._inbox:
-            run = self._inbox.popleft()
+            run, tasks = self._inbox.popleft()
             self._runs.append(run)
-            for request in run.requests:
-                where = target(request.url)
-                if isinstance(where, Outcome):
-                    self._deliver(run, request, Result(where, "url", Head()))
-                else:
-                    task = Task(run, request, where, self._config.deadline_s)
-                    self._offer(task, now)
+            for task in tasks:
+                self._offer(task, now)
         while self._later and self._later[0][0] <= now:
             self._offer(heapq.heappop(self._later)[2], now)
 
@@ -311,14 +320,16 @@ class Engine:
 
     def _shut(self, error: BaseException) -> None:
         """Fail all runs, free what this thread holds, and let the callers go."""
-        self._runs += self._inbox
+        self._runs += [run for run, _ in self._inbox]
         for run in self._runs:
             run.fail(error)
-        for transfer in [*(t for t, _ in self._active.values()), *self._idle]:
-            transfer.close()
-        self.pool.close(timeout_s=5.0)
-        if self._resolver is not None:
-            self._resolver.close()
-        self._loop.close()
-        for run in self._runs:
-            run.finished.set()
+        try:
+            for transfer in [*(t for t, _ in self._active.values()), *self._idle]:
+                transfer.close()
+            self.pool.close(timeout_s=5.0)
+            if self._resolver is not None:
+                self._resolver.close()
+            self._loop.close()
+        finally:
+            for run in self._runs:
+                run.finished.set()

@@ -324,6 +324,30 @@ def test_a_resolver_that_never_answers_stops_the_run_too() -> None:
         fetcher.close()
 
 
+def test_names_the_system_cannot_find_stop_the_run() -> None:
+    fetcher = Fetcher(
+        dataclasses.replace(SICK, health_rounds=1, health_probe_urls=("http://p.invalid/",))
+    )
+    with pytest.raises(NetworkUnhealthy, match="look-ups failed"):
+        fetcher.run(
+            rows(*[f"http://h{n}.invalid/x.jpg" for n in range(100)]), handle=Sink(), deadline_s=30
+        )
+    fetcher.close()
+
+
+def test_a_deadline_while_the_gate_is_closed_fails_the_run_not_its_rows() -> None:
+    sink = Sink()
+    with NameServer({}, default="servfail") as names:
+        config = dataclasses.replace(SICK, dns_servers=(names.address,), health_pause_s=60.0)
+        fetcher = Fetcher(config)
+        with pytest.raises(NetworkUnhealthy, match="when the deadline came"):
+            fetcher.run(
+                rows(*[f"http://h{n}.test/x" for n in range(500)]), handle=sink, deadline_s=2.5
+            )
+        fetcher.close()
+    assert Outcome.DEADLINE not in sink.outcomes
+
+
 def test_dead_hosts_on_a_sound_network_are_just_dead(server: WebServer) -> None:
     table = {f"h{n}.test": ("127.0.0.1",) for n in range(0, 200, 2)}
     probes = tuple(server.url("/status/404", host=f"h{n}.test") for n in (0, 2))
