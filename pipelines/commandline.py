@@ -29,6 +29,8 @@ _OURS_IN_WORKER = re.compile(
 def report_errors(action: Callable[[], None]) -> int:
     """Run a command; what the user can mend becomes one line and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_not_beams_worker_log)
     try:
         action()
     except (ValueError, NetworkUnhealthy, ClaimVoidError) as error:
@@ -41,6 +43,11 @@ def report_errors(action: Callable[[], None]) -> int:
             raise
         return _fail(found[-1])
     return 0
+
+
+def _not_beams_worker_log(record: logging.LogRecord) -> bool:
+    """Leave out what Beam relays from local workers: an error reaches the launcher anyway."""
+    return not record.getMessage().startswith("Worker: ")
 
 
 def _fail(message: str) -> int:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -223,7 +223,7 @@ def _fetch(
     stats = shared_fetcher(config.fetch).run(
         requests, handle=handle, inspect=inspect, deadline_s=deadline_s
     )
-    return {"fetch": stats.to_json()}
+    return {"fetch": asdict(stats)}
 
 
 def _careful_store(body: bytes, spec: StoreSpec) -> Stored:

@@ -28,6 +28,7 @@ STALLED = 3
 
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _POLL_S = 0.5
+_GRACE_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,8 @@ class Watchdog:
         last, since = self._pulse.state(), time.monotonic()
         while not self._stopped.wait(_POLL_S):
             dead = self._dead_worker()
-            if dead is not None:
+            # Workers also end when the run does, well or not: then `stop` comes first.
+            if dead is not None and not self._stopped.wait(_GRACE_S):
                 self._end(f"worker process {dead} died")
             state = self._pulse.state()
             if state != last:
@@ -119,7 +121,7 @@ class Watchdog:
         alive = children(os.getpid())
         gone = self._workers - alive
         self._workers |= alive
-        return next(iter(gone), None) if gone and not self._stopped.is_set() else None
+        return next(iter(gone), None)
 
     def _end(self, why: str) -> None:
         if self._stopped.is_set():

@@ -1,0 +1,202 @@
+"""`make demo`: a small web, its metadata with planted faults, and the real job over it.
+
+No network is needed. Photos come from inside the scikit-image package, scenes are
+rendered here. Every planted fault must be counted under its own name, or the demo fails.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from examples.scenes import scene
+from examples.web import Page, serve
+
+NUM_SCENES = 160
+
+PHOTOS = {
+    "astronaut.png": "portrait of an astronaut in an orange suit beside a flag",
+    "chelsea.png": "close up of a ginger cat looking at the camera",
+    "coffee.png": "a cup of coffee with a spoon on a wooden table",
+    "rocket.jpg": "a rocket lifting off from its launch pad at night",
+    "hubble_deep_field.jpg": "hundreds of distant galaxies in a deep field image",
+    "retina.jpg": "photograph of a human retina with its blood vessels",
+    "motorcycle_left.png": "a motorcycle parked in a garage full of tools",
+    "ihc.png": "microscope image of stained tissue in brown and blue",
+}
+
+SPAM = (
+    "buy now buy now buy now buy now buy now buy now",
+    "IMG_20190412_134501.jpg",
+    "https://example.com/wallpaper/4k.jpg",
+)
+POLITICAL = (
+    "supporters cheer at a presidential election campaign rally",
+    "poster urging people to vote for the opposition party candidate",
+)
+SAFE_SCORES = {"punsafe": 0.03, "pwatermark": 0.2, "similarity": 0.31}
+
+
+@dataclass
+class Corpus:
+    """Metadata rows in the making, and how many must end where."""
+
+    base: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    expected: dict[str, int] = field(default_factory=dict)
+
+    def add(self, path: str, caption: str | None, ends: str, **columns: Any) -> None:
+        """Add a row that must end under the name `ends`."""
+        url = path if "://" in path or not path.startswith("/") else self.base + path
+        size = {"WIDTH": 320, "HEIGHT": 240}
+        self.rows.append({"URL": url, "TEXT": caption, **size, **SAFE_SCORES, **columns})
+        self.expected[ends] = self.expected.get(ends, 0) + 1
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    out = Path("demo-out")
+    pages: dict[str, Page] = {}
+    with serve(pages) as base:
+        corpus = Corpus(base)
+        for plant in (_photos, _scenes, _bad_metadata, _duplicates, _bad_web):
+            plant(corpus, pages)
+        metadata = out / "metadata"
+        _write_metadata(metadata, corpus)
+        run = out / "run"
+        code = _run(
+            f"pipelines.filter --input laion2b_en_joined={metadata}/laion-*.parquet"
+            f" --output {run} --preset cogvlm --shard_size 64 --store stage1 --workers 2"
+            f" --allow_address 127.0.0.1/32 --host_rate 127.0.0.1=2000 --overwrite"
+        )
+    if code:
+        return code
+    return _check(run, corpus)
+
+
+def _photos(corpus: Corpus, pages: dict[str, Page]) -> None:
+    spec = find_spec("skimage")
+    assert spec and spec.origin, "the demo's photos ship inside scikit-image: run `make setup`"
+    for name, caption in PHOTOS.items():
+        pages[f"/photos/{name}"] = Page(Path(spec.origin).with_name("data").joinpath(name).read_bytes())
+        corpus.add(f"/photos/{name}", caption, "sample")
+
+
+def _scenes(corpus: Corpus, pages: dict[str, Page]) -> None:
+    for seed in range(NUM_SCENES):
+        made = scene(seed)
+        pages[f"/scenes/{seed}.jpg"] = Page(_encoded(made.image(), "JPEG"))
+        corpus.add(f"/scenes/{seed}.jpg", made.caption, "sample")
+
+
+def _bad_metadata(corpus: Corpus, pages: dict[str, Page]) -> None:
+    caption = "a plain photograph of something ordinary"
+    corpus.add("not a url", caption, "url_malformed")
+    corpus.add("ftp://example.com/a.jpg", caption, "url_scheme")
+    corpus.add("http://10.0.0.8/router.jpg", caption, "url_private_address")
+    corpus.add("http://[fd00::1]/lan.jpg", caption, "url_private_address")
+    corpus.add("/scenes/0.jpg?a", caption, "nsfw", punsafe=0.97)
+    corpus.add("/scenes/0.jpg?b", caption, "nsfw_missing", punsafe=None)
+    corpus.add("/scenes/0.jpg?c", caption, "score_invalid", punsafe=float("nan"))
+    corpus.add("/scenes/0.jpg?d", caption, "aspect_ratio", WIDTH=1300, HEIGHT=200)
+    corpus.add("/scenes/0.jpg?e", None, "caption_missing")
+    for i, (text, ends) in enumerate(
+        zip(SPAM, ("caption_repetition", "caption_file_name", "caption_url"), strict=True)
+    ):
+        corpus.add(f"/scenes/0.jpg?spam{i}", text, ends)
+    for i, text in enumerate(POLITICAL):
+        corpus.add(f"/scenes/0.jpg?political{i}", text, "political")
+
+
+def _duplicates(corpus: Corpus, pages: dict[str, Page]) -> None:
+    for seed in range(5):
+        again = f"another caption of the same picture, number {seed}"
+        corpus.add(f"/scenes/{seed}.jpg", again, "duplicate_url", similarity=0.2)
+    # One row calls this URL safe, another does not: it must not come back.
+    pages["/scenes/unsafe.jpg"] = pages["/scenes/0.jpg"]
+    corpus.add("/scenes/unsafe.jpg", "a picture that two rows disagree about", "unsafe_elsewhere")
+    corpus.add("/scenes/unsafe.jpg", "the other row about that picture", "nsfw", punsafe=0.9)
+
+
+def _bad_web(corpus: Corpus, pages: dict[str, Page]) -> None:
+    picture = pages["/scenes/0.jpg"].body
+    wide = _encoded(Image.new("RGB", (700, 100), (90, 120, 150)), "PNG")
+    bomb = _encoded(Image.new("L", (12_000, 12_000)), "PNG")
+    for path, page, ends in (
+        ("/gone.jpg", Page(b"gone", 404), "http_not_found"),
+        ("/half.jpg", Page(picture[: len(picture) // 2], claimed_length=len(picture)), "body_truncated"),
+        ("/page.jpg", Page(b"<!DOCTYPE html><html><body>not a picture</body></html>"), "not_an_image"),
+        ("/huge.jpg", Page(b"\xff\xd8", claimed_length=30_000_000), "body_too_large"),
+        ("/bomb.png", Page(bomb), "too_many_pixels"),
+        ("/wide.png", Page(wide), "aspect_ratio"),
+        ("/mine.jpg", Page(picture, headers={"X-Robots-Tag": "noai"}), "opt_out"),
+        ("/inside.jpg", Page(status=302, headers={"Location": "http://10.1.2.3/"}), "private_address"),
+    ):
+        pages[path] = page
+        corpus.add(path, f"what {path[1:-4]} was said to show", ends, WIDTH=None, HEIGHT=None)
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def _write_metadata(folder: Path, corpus: Corpus) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    schema = pa.schema(
+        [("URL", pa.string()), ("TEXT", pa.string()), ("WIDTH", pa.int32()), ("HEIGHT", pa.int32())]
+        + [(name, pa.float32()) for name in ("similarity", "punsafe", "pwatermark")]
+    )
+    order = np.random.default_rng(0).permutation(len(corpus.rows))
+    for number, part in enumerate(np.array_split(order, 2)):
+        table = pa.Table.from_pylist([corpus.rows[i] for i in part], schema)
+        pq.write_table(table, folder / f"laion-{number}.parquet")
+
+
+def _run(command: str) -> int:
+    _say(f"$ python -m {command}")
+    return subprocess.run([sys.executable, "-m", *shlex.split(command)], check=False).returncode
+
+
+def _check(run: Path, corpus: Corpus) -> int:
+    counts = json.loads((run / "manifest.json").read_text())["counts"]
+    found: dict[str, int] = {"sample": counts["download"]["out"]}
+    for line in counts.values():
+        for name, count in line["left_out"].items():
+            if count:
+                found[name] = found.get(name, 0) + count
+    wrong = {
+        name: (corpus.expected.get(name, 0), found.get(name, 0))
+        for name in sorted({*corpus.expected, *found})
+        if corpus.expected.get(name, 0) != found.get(name, 0)
+    }
+    for name, (planted, counted) in wrong.items():
+        _say(f"MISMATCH {name}: planted {planted}, counted {counted}")
+    if not wrong:
+        _say(
+            f"all {len(corpus.rows)} rows are where they were planted: "
+            f"{found['sample']} samples, {len(found) - 1} kinds of faults, each under its own name"
+        )
+    return 1 if wrong else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
