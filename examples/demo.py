@@ -90,7 +90,9 @@ def _photos(corpus: Corpus, pages: dict[str, Page]) -> None:
     spec = find_spec("skimage")
     assert spec and spec.origin, "the demo's photos ship inside scikit-image: run `make setup`"
     for name, caption in PHOTOS.items():
-        pages[f"/photos/{name}"] = Page(Path(spec.origin).with_name("data").joinpath(name).read_bytes())
+        pages[f"/photos/{name}"] = Page(
+            Path(spec.origin).with_name("data").joinpath(name).read_bytes()
+        )
         corpus.add(f"/photos/{name}", caption, "sample")
 
 
@@ -136,13 +138,25 @@ def _bad_web(corpus: Corpus, pages: dict[str, Page]) -> None:
     bomb = _encoded(Image.new("L", (12_000, 12_000)), "PNG")
     for path, page, ends in (
         ("/gone.jpg", Page(b"gone", 404), "http_not_found"),
-        ("/half.jpg", Page(picture[: len(picture) // 2], claimed_length=len(picture)), "body_truncated"),
-        ("/page.jpg", Page(b"<!DOCTYPE html><html><body>not a picture</body></html>"), "not_an_image"),
+        (
+            "/half.jpg",
+            Page(picture[: len(picture) // 2], claimed_length=len(picture)),
+            "body_truncated",
+        ),
+        (
+            "/page.jpg",
+            Page(b"<!DOCTYPE html><html><body>not a picture</body></html>"),
+            "not_an_image",
+        ),
         ("/huge.jpg", Page(b"\xff\xd8", claimed_length=30_000_000), "body_too_large"),
         ("/bomb.png", Page(bomb), "too_many_pixels"),
         ("/wide.png", Page(wide), "aspect_ratio"),
         ("/mine.jpg", Page(picture, headers={"X-Robots-Tag": "noai"}), "opt_out"),
-        ("/inside.jpg", Page(status=302, headers={"Location": "http://10.1.2.3/"}), "private_address"),
+        (
+            "/inside.jpg",
+            Page(status=302, headers={"Location": "http://10.1.2.3/"}),
+            "private_address",
+        ),
     ):
         pages[path] = page
         corpus.add(path, f"what {path[1:-4]} was said to show", ends, WIDTH=None, HEIGHT=None)

@@ -66,7 +66,9 @@ def scene(seed: int, size_px: tuple[int, int] = (320, 240)) -> Scene:
         top = dice.randint(2, height - side - 2)
         shapes.append(Shape(colour, kind, (left, top, left + side, top + side)))
     ground = dice.choice(("on plain paper", "on a light background", "drawn on paper"))
-    caption = f"{f' {dice.choice(_RELATIONS)} '.join(s.phrase for s in shapes)} {ground}, scene {seed}"
+    caption = (
+        f"{f' {dice.choice(_RELATIONS)} '.join(s.phrase for s in shapes)} {ground}, scene {seed}"
+    )
     return Scene(size_px, tuple(shapes), caption)
 
 

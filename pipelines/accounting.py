@@ -115,9 +115,7 @@ def check_chain(lines: Sequence[Line]) -> None:
             )
 
 
-def _sum(
-    stage: str, results: Sequence[Result], into: str, out: str, losses: Sequence[str]
-) -> Line:
+def _sum(stage: str, results: Sequence[Result], into: str, out: str, losses: Sequence[str]) -> Line:
     def total(name: str) -> int:
         return sum(result[name] for result in results)
 

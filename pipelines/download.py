@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pipelines import commandline, job, rundir, summary
-from pipelines.options import LAUNCH_OPTIONS, OUTPUT, DOWNLOAD_OPTIONS, build_parser, parse
+from pipelines.options import DOWNLOAD_OPTIONS, LAUNCH_OPTIONS, OUTPUT, build_parser, parse
 from pipelines.stages import Run
 from shards.store import Store
 

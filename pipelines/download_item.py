@@ -25,7 +25,7 @@ from pipelines.fetch import FetchConfig, Request, Response, shared_fetcher
 from pipelines.leases import Running
 from pipelines.workplan.items import DownloadItem
 from shards import parquet
-from shards.commit import Attempt, ItemId, Result, commit, run_facts
+from shards.commit import Attempt, Result, commit, run_facts
 from shards.identity import canonical_urls
 from shards.image import ImageError, Stored, StoreSpec, probe, store
 from shards.outcomes import Outcome, img2dataset_status
@@ -183,9 +183,7 @@ class _Shard:
             places = [
                 tar.add(
                     row["key"],
-                    members(
-                        _sample(row, fact), facts.image(index), self.config.spec.encode_format
-                    ),
+                    members(_sample(row, fact), facts.image(index), self.config.spec.encode_format),
                 )
                 if fact.outcome == Outcome.SUCCESS
                 else None

@@ -25,7 +25,11 @@ _KEPT_BYTES_PER_ROW = 200
 
 
 def lines(
-    inputs: Inputs, items: Sequence[FilterItem], spec: StoreSpec, shard_rows: int, done: Sequence[str]
+    inputs: Inputs,
+    items: Sequence[FilterItem],
+    spec: StoreSpec,
+    shard_rows: int,
+    done: Sequence[str],
 ) -> list[str]:
     """Return the plan as lines to print."""
     rows = sum(item.rows for item in items)

@@ -33,6 +33,7 @@ _SHARD_ROWS = 10_000
 _GROUND_SHARD_ROWS = 2_500
 _ALLOW_ADDRESS = ("url.host.allow_addresses", "url.port.allow_addresses")
 
+
 @dataclass(frozen=True)
 class Inputs:
     """What a run reads."""
@@ -73,9 +74,7 @@ def read_inputs(values: argparse.Namespace) -> Inputs:
         described = (
             _describe_runs(patterns)
             if name == "run"
-            else workplan_inputs.describe(
-                name, _expand(name, patterns), source.headerless
-            )
+            else workplan_inputs.describe(name, _expand(name, patterns), source.headerless)
         )
         files += described[0]
         unreadable += described[1]
@@ -151,13 +150,9 @@ def _settings(arguments: Sequence[str], sources: Iterable[str]) -> dict[str, dic
     return settings
 
 
-def _missing_safety(
-    name: str, inputs: Inputs, values: argparse.Namespace
-) -> dict[str, str]:
+def _missing_safety(name: str, inputs: Inputs, values: argparse.Namespace) -> dict[str, str]:
     """Decide about a source without any safety column: never in silence."""
-    preset_judges = any(
-        each.safety for each in build_chain(values.preset, {}).filters
-    )
+    preset_judges = any(each.safety for each in build_chain(values.preset, {}).filters)
     bare = [
         file.path
         for file in inputs.files
@@ -244,7 +239,9 @@ def fetch_config(values: argparse.Namespace) -> FetchConfig:
     """Return what the fetcher may do."""
     given: dict[str, Any] = {}
     if values.host_rate:
-        rates = {host: float(rate) for host, rate in parse_pairs("host_rate", values.host_rate).items()}
+        rates = {
+            host: float(rate) for host, rate in parse_pairs("host_rate", values.host_rate).items()
+        }
         if "default" in rates:
             given["host_rate_per_s"] = rates.pop("default")
         given["host_rates"] = rates

@@ -82,10 +82,7 @@ def _process(store: Store, config: MixConfig, item: MixItem, running: Running) -
 
 
 def _load(store: Store, item: MixItem) -> tuple[pa.Table, pa.Table]:
-    ranges = [
-        (s.file, s.offset, s.rows_bytes + s.tombstones_bytes)
-        for s in item.segments
-    ]
+    ranges = [(s.file, s.offset, s.rows_bytes + s.tombstones_bytes) for s in item.segments]
     rows, tombstones = [KEPT.empty_table()], [TOMBSTONE.empty_table()]
     for segment, data in zip(item.segments, store.read_ranges(ranges), strict=True):
         if segment.rows_bytes:

@@ -148,7 +148,12 @@ MIX_OPTIONS = (
         choices=("url", "row"),
         default="url",
     ),
-    _output("mix", "shard_size", "planned rows per shard (default 10000, ground store 2500)", type=positive),
+    _output(
+        "mix",
+        "shard_size",
+        "planned rows per shard (default 10000, ground store 2500)",
+        type=positive,
+    ),
 )
 
 DOWNLOAD_OPTIONS = (
@@ -159,7 +164,9 @@ DOWNLOAD_OPTIONS = (
         choices=("stage1", "stage2", "ground"),
         default="stage2",
     ),
-    _output("download", "image_size", "stored size in pixels, as resize_mode takes it", type=positive),
+    _output(
+        "download", "image_size", "stored size in pixels, as resize_mode takes it", type=positive
+    ),
     _output(
         "download",
         "resize_mode",
@@ -168,7 +175,9 @@ DOWNLOAD_OPTIONS = (
     ),
     _output("download", "max_long_side", "longest stored side in pixels", type=positive),
     _output("download", "encode_format", "format of stored images", choices=("jpg", "png", "webp")),
-    _output("download", "encode_quality", "quality of stored JPEG and WebP, 1 to 100", type=positive),
+    _output(
+        "download", "encode_quality", "quality of stored JPEG and WebP, 1 to 100", type=positive
+    ),
     _output(
         "download",
         "resizer",
@@ -176,9 +185,15 @@ DOWNLOAD_OPTIONS = (
         choices=("pillow", "torch"),
         default="pillow",
     ),
-    _output("download", "max_pixels", "largest image that is decoded", type=positive, default=64_000_000),
     _output(
-        "download", "max_body_bytes", "largest body that is fetched", type=positive, default=20_000_000
+        "download", "max_pixels", "largest image that is decoded", type=positive, default=64_000_000
+    ),
+    _output(
+        "download",
+        "max_body_bytes",
+        "largest body that is fetched",
+        type=positive,
+        default=20_000_000,
     ),
     _output(
         "download",
@@ -202,8 +217,12 @@ DOWNLOAD_OPTIONS = (
     _launch("dns_servers", "resolvers to ask instead of the system's", metavar="ADDRESS,…"),
     _launch("user_agent", "sent with every request; add a way to reach you"),
     _launch("spool_dir", "local folder for images of unfinished shards"),
-    _launch("items_per_process", "shards that one process works on at a time", type=positive, default=2),
-    _launch("item_deadline_s", "longest time for one shard's fetches", type=seconds, default=1200.0),
+    _launch(
+        "items_per_process", "shards that one process works on at a time", type=positive, default=2
+    ),
+    _launch(
+        "item_deadline_s", "longest time for one shard's fetches", type=seconds, default=1200.0
+    ),
 )
 
 LAUNCH_OPTIONS = (
@@ -234,7 +253,11 @@ LAUNCH_OPTIONS = (
         default=2400.0,
     ),
     _launch("max_unreadable", "corrupt files to allow and count", type=natural, default=0),
-    _launch("gc_min_age_s", "age after which a losing attempt is removed (1 h local, 24 h else)", type=seconds),
+    _launch(
+        "gc_min_age_s",
+        "age after which a losing attempt is removed (1 h local, 24 h else)",
+        type=seconds,
+    ),
     _launch("dry_run", "print the plan and stop", flag=True),
     _launch("overwrite", "remove what is in the output first", flag=True),
     _launch("allow_library_change", "go on with other library versions and record it", flag=True),
@@ -246,7 +269,14 @@ STOP_OPTIONS = (
     _launch("metadata_only", "the same as --stop_after filter", flag=True),
 )
 
-JOB_OPTIONS = (OUTPUT, *FILTER_OPTIONS, *MIX_OPTIONS, *DOWNLOAD_OPTIONS, *STOP_OPTIONS, *LAUNCH_OPTIONS)
+JOB_OPTIONS = (
+    OUTPUT,
+    *FILTER_OPTIONS,
+    *MIX_OPTIONS,
+    *DOWNLOAD_OPTIONS,
+    *STOP_OPTIONS,
+    *LAUNCH_OPTIONS,
+)
 
 DEFAULT_RUNNER = "FnApiRunner"
 
@@ -297,7 +327,9 @@ class Parsed:
     runner: str
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str], options: Sequence[Option]) -> Parsed:
+def parse(
+    parser: argparse.ArgumentParser, argv: Sequence[str], options: Sequence[Option]
+) -> Parsed:
     """Parse a command line; exits with code 2 and one line on a mistake."""
     values, rest = parser.parse_known_args(argv)
     if values.help_beam:

@@ -67,9 +67,7 @@ class RejectSampler:
         return pa.table([columns[name] for name in REJECT.names], schema=REJECT)
 
 
-def _smallest(
-    owner: npt.NDArray[np.int16], order: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.intp]:
+def _smallest(owner: npt.NDArray[np.int16], order: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
     """Return the indices of the `PER_REASON` rows of smallest hash of every reason."""
     sorted_rows = np.lexsort((order, owner))
     starts = np.flatnonzero(np.diff(owner[sorted_rows], prepend=-1))

@@ -16,9 +16,20 @@ from shards.store import Store
 
 RUN_JSON = "run.json"
 
-_FOLDERS = (
-    "kept tombstones rejects buckets plan shards stats claims leases _items _attempts selections"
-).split()
+_FOLDERS = [
+    "kept",
+    "tombstones",
+    "rejects",
+    "buckets",
+    "plan",
+    "shards",
+    "stats",
+    "claims",
+    "leases",
+    "_items",
+    "_attempts",
+    "selections",
+]
 _FILES = ("manifest.json", "README.md", "report.html", RUN_JSON)
 
 

@@ -42,8 +42,14 @@ class Pulse:
 
 
 def run_items(
-    work: Work, indices: Sequence[int], beam_flags: Sequence[str], *, workers: int, mode: str,
-    local: bool, pulse: Pulse,
+    work: Work,
+    indices: Sequence[int],
+    beam_flags: Sequence[str],
+    *,
+    workers: int,
+    mode: str,
+    local: bool,
+    pulse: Pulse,
 ) -> None:
     """Do the given items; returns when the runner says that all went through."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)

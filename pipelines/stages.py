@@ -100,9 +100,7 @@ class Run:
         if planfile.read_head(self.store, "mix") is None:
             items = list(_mix_items(read_results(self.store, "filter")))
         self._plan(found, items, per_file=1)
-        run_stage(
-            self.launch, job.mix_config(self.values), self.fingerprints["mix"], self.progress
-        )
+        run_stage(self.launch, job.mix_config(self.values), self.fingerprints["mix"], self.progress)
         self._close("mix", accounting.mix_line(_results(self.store, "mix")))
         self.store.delete_tree("buckets")
 
@@ -174,7 +172,9 @@ def _mix_items(done: Sequence[Done]) -> Iterator[MixItem]:
         for run in part.result["runs"]:
             matrix = np.array(run["sizes"], np.int64).reshape(num_buckets, 2)
             files.append(f"buckets/{part.name}.arrows")
-            offsets.append(run["offset"] + np.concatenate([[0], np.cumsum(matrix.sum(axis=1))[:-1]]))
+            offsets.append(
+                run["offset"] + np.concatenate([[0], np.cumsum(matrix.sum(axis=1))[:-1]])
+            )
             sizes.append(matrix)
     for bucket in range(num_buckets):
         segments = (

@@ -31,7 +31,9 @@ def show(
 def _funnel(source: str, counts: ChainCounts, chain: Chain) -> object:
     from rich.table import Table
 
-    table = Table(title=f"{source}: {counts.rows:,} rows, {counts.kept:,} kept", title_justify="left")
+    table = Table(
+        title=f"{source}: {counts.rows:,} rows, {counts.kept:,} kept", title_justify="left"
+    )
     table.add_column("rule")
     for name in ("seen", "rejected here", "%", "rejected alone"):
         table.add_column(name, justify="right")

@@ -54,7 +54,9 @@ class _DoItem(beam.DoFn):
         window = beam.transforms.window.GlobalWindow()
         while self._pending:
             for name in self._finish_one():
-                yield beam.utils.windowed_value.WindowedValue(name, window.max_timestamp(), [window])
+                yield beam.utils.windowed_value.WindowedValue(
+                    name, window.max_timestamp(), [window]
+                )
 
     def teardown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -63,9 +63,10 @@ def do_item(work: Work, index: int) -> str | None:
         store, item.stage, work.holder, work.lease_s
     ):
         return None
-    with _gate(work.items_at_once), _keeper(work.root, work.holder, work.lease_s).hold(
-        item
-    ) as running:
+    with (
+        _gate(work.items_at_once),
+        _keeper(work.root, work.holder, work.lease_s).hold(item) as running,
+    ):
         work.config.process(store, record, running)
     return item.item
 

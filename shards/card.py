@@ -35,7 +35,11 @@ def _front_matter(manifest: Manifest) -> list[str]:
         *_feature("txt", "string"),
         "  - name: json",
         "    struct:",
-        *[f"  {line}" for each in fields(ImageSample) for line in _json_feature(each.name, each.type)],
+        *[
+            f"  {line}"
+            for each in fields(ImageSample)
+            for line in _json_feature(each.name, each.type)
+        ],
         *_feature("__key__", "string"),
         *_feature("__url__", "string"),
         "  splits:",
@@ -66,7 +70,9 @@ def _body(manifest: Manifest) -> list[str]:
         "|---|---|---|---|",
     ]
     for stage, line in counts.items():
-        left_out = ", ".join(f"{name} {count:,}" for name, count in line["left_out"].items() if count)
+        left_out = ", ".join(
+            f"{name} {count:,}" for name, count in line["left_out"].items() if count
+        )
         lines.append(f"| {stage} | {line['in']:,} | {line['out']:,} | {left_out or 'none'} |")
     lines += [
         "",

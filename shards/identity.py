@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import ipaddress
 import re
-from collections.abc import Sequence
 from enum import StrEnum
 
 import idna
@@ -233,9 +232,11 @@ def _binary_parts(texts: pa.Array) -> tuple[npt.NDArray[np.int32], memoryview]:
     return offsets, memoryview(data_buffer if data_buffer is not None else b"")
 
 
-def _digests(data: memoryview, starts: Sequence[int], ends: Sequence[int]) -> bytes:
+def _digests(
+    data: memoryview, starts: npt.NDArray[np.signedinteger], ends: npt.NDArray[np.signedinteger]
+) -> bytes:
     digest = xxhash.xxh3_128_digest
-    bounds = zip(np.asarray(starts).tolist(), np.asarray(ends).tolist(), strict=True)
+    bounds = zip(starts.tolist(), ends.tolist(), strict=True)
     return b"".join([digest(data[start:end]) for start, end in bounds])
 
 

@@ -17,9 +17,19 @@ ROW_GROUP_ROWS = 65_536
 
 # Columns of few distinct values; the dictionary attempt on the others only costs time.
 _DICTIONARY_COLUMNS = frozenset(
-    "source source_file similarity_scorer nsfw_tag language license reason status outcome".split()
+    [
+        "source",
+        "source_file",
+        "similarity_scorer",
+        "nsfw_tag",
+        "language",
+        "license",
+        "reason",
+        "status",
+        "outcome",
+    ]
 )
-_STATISTICS_COLUMNS = frozenset("source_row width height shard_row".split())
+_STATISTICS_COLUMNS = frozenset(["source_row", "width", "height", "shard_row"])
 
 
 def write(

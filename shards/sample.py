@@ -50,9 +50,7 @@ def encode_json(sample: ImageSample) -> bytes:
     values = {name: getattr(sample, name) for name in JSON_FIELDS}
     for name in FLOAT_FIELDS:
         values[name] = _float(values[name])
-    return json.dumps(
-        values, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode()
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def decode_json(data: bytes) -> ImageSample:

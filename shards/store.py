@@ -110,9 +110,11 @@ class Store:
             key=lambda entry: entry.name,
         )
 
-    def folders(self, folder: str) -> list[str]:
+    def folders(self, folder: str) -> Sequence[str]:
         """Return the names of the folders directly in a folder, sorted; [] where it is absent."""
-        return sorted(f"{folder.rstrip('/')}/{name}" for name in self._files.folders(self.url(folder)))
+        return sorted(
+            f"{folder.rstrip('/')}/{name}" for name in self._files.folders(self.url(folder))
+        )
 
     def read(self, name: str) -> bytes:
         """Return a whole file. Raises `FileNotFoundError` with its URL where it is absent."""

@@ -49,7 +49,9 @@ def drop_invalid(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
     except pa.ArrowInvalid:
         raw = texts.cast(pa.binary()).to_pylist()
         bad = pa.array([value is not None and not _is_utf8(value) for value in raw])
-        good = [None if is_bad else value for value, is_bad in zip(raw, bad.to_pylist(), strict=True)]
+        good = [
+            None if is_bad else value for value, is_bad in zip(raw, bad.to_pylist(), strict=True)
+        ]
         return pa.array(good, pa.binary()).cast(pa.string()), bad
     return texts, pa.repeat(pa.scalar(False), len(texts))
 

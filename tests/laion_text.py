@@ -13,34 +13,100 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-ADJECTIVES = (
-    "vintage wooden modern large small blue red hand-painted stainless Italian women's men's "
-    "abstract seamless black and white portable antique leather cotton floral rustic"
-).split()
-NOUNS = (
-    "dining table|sneakers|wedding dress|kitchen island|landscape painting|coffee mug|"
-    "mountain bike|living room|vector pattern|golden retriever puppy|phone case|"
-    "birthday cake|silver necklace|office chair|sports car|beach house|chocolate cookies|"
-    "garden fence|running shoes|poster"
-).split("|")
-PLACES = (
-    "in the garden|on a white background|at sunset|for small spaces|near the old harbour|"
-    "with flowers and leaves|by Johnson & Sons|under a cloudy sky|from the 1960s|in New York"
-).split("|")
-TAILS = (
-    "| - Home Decor Ideas| | Pinterest|, stock photo|: Size XL|, 24 x 36 inches|"
-    " - The Daily Journal| (Set of 2)|..."
-).split("|")
-OTHER_LANGUAGES = (
-    "Деревянный стол в саду|木製のダイニングテーブル|一只金色的小狗在草地上|טבעת כסף עם אבן|"
-    "Ein kleines Haus am See mit Garten|Vestido de novia con encaje blanco|โต๊ะไม้ในสวน|"
-    "سيارة رياضية حمراء على الطريق|고양이가 소파에서 자고 있다"
-).split("|")
-HOSTS = (
-    "cdn.shopify.com i.pinimg.com images-na.ssl-images-amazon.com live.staticflickr.com "
-    "media.gettyimages.com i.ebayimg.com static.example-news.co.uk img.alicdn.com "
-    "thumbs.dreamstime.com www.blog-garten.de"
-).split()
+ADJECTIVES = [
+    "vintage",
+    "wooden",
+    "modern",
+    "large",
+    "small",
+    "blue",
+    "red",
+    "hand-painted",
+    "stainless",
+    "Italian",
+    "women's",
+    "men's",
+    "abstract",
+    "seamless",
+    "black",
+    "and",
+    "white",
+    "portable",
+    "antique",
+    "leather",
+    "cotton",
+    "floral",
+    "rustic",
+]
+NOUNS = [
+    "dining table",
+    "sneakers",
+    "wedding dress",
+    "kitchen island",
+    "landscape painting",
+    "coffee mug",
+    "mountain bike",
+    "living room",
+    "vector pattern",
+    "golden retriever puppy",
+    "phone case",
+    "birthday cake",
+    "silver necklace",
+    "office chair",
+    "sports car",
+    "beach house",
+    "chocolate cookies",
+    "garden fence",
+    "running shoes",
+    "poster",
+]
+PLACES = [
+    "in the garden",
+    "on a white background",
+    "at sunset",
+    "for small spaces",
+    "near the old harbour",
+    "with flowers and leaves",
+    "by Johnson & Sons",
+    "under a cloudy sky",
+    "from the 1960s",
+    "in New York",
+]
+TAILS = [
+    "",
+    " - Home Decor Ideas",
+    " ",
+    " Pinterest",
+    ", stock photo",
+    ": Size XL",
+    ", 24 x 36 inches",
+    " - The Daily Journal",
+    " (Set of 2)",
+    "...",
+]
+OTHER_LANGUAGES = [
+    "Деревянный стол в саду",
+    "木製のダイニングテーブル",
+    "一只金色的小狗在草地上",
+    "טבעת כסף עם אבן",
+    "Ein kleines Haus am See mit Garten",
+    "Vestido de novia con encaje blanco",
+    "โต๊ะไม้ในสวน",
+    "سيارة رياضية حمراء على الطريق",
+    "고양이가 소파에서 자고 있다",
+]
+HOSTS = [
+    "cdn.shopify.com",
+    "i.pinimg.com",
+    "images-na.ssl-images-amazon.com",
+    "live.staticflickr.com",
+    "media.gettyimages.com",
+    "i.ebayimg.com",
+    "static.example-news.co.uk",
+    "img.alicdn.com",
+    "thumbs.dreamstime.com",
+    "www.blog-garten.de",
+]
 SMALL_HOSTS = 5_000
 """Hosts of the tail; half of the rows, as in a crawl."""
 

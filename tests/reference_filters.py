@@ -82,8 +82,23 @@ def url_credentials(row: Row) -> Answer:
     return "url_credentials" if split and split[1] else None
 
 
-LOCAL = """alt corp example home home.arpa internal intranet invalid lan local localdomain
-localhost onion private test""".split()
+LOCAL = [
+    "alt",
+    "corp",
+    "example",
+    "home",
+    "home.arpa",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "onion",
+    "private",
+    "test",
+]
 
 
 def url_host(row: Row, allow_addresses: tuple[str, ...] = ()) -> Answer:
@@ -133,7 +148,7 @@ def url_tracking_pixel(row: Row) -> Answer:
     path = re.split("[?#]", ascii_fold(url_text(row)), maxsplit=1)[0]
     if "/" not in path:
         return None
-    names = {f"{n}.{e}" for n in "1x1 spacer blank transparent".split() for e in ("gif", "png")}
+    names = {f"{n}.{e}" for n in ["1x1", "spacer", "blank", "transparent"] for e in ("gif", "png")}
     names |= {"pixel.gif", "cleardot.gif", "shim.gif"}
     return "url_tracking_pixel" if path.rsplit("/", 1)[1] in names else None
 
@@ -172,9 +187,7 @@ def public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         return public(address.sixtofour)
     if address.teredo is not None:
         return public(address.teredo[1])
-    special = any(
-        address in ipaddress.ip_network(block) for block in ("2001::/23", "3fff::/20")
-    )
+    special = any(address in ipaddress.ip_network(block) for block in ("2001::/23", "3fff::/20"))
     return words[0][0] in "23" and address.is_global and not special
 
 
@@ -292,7 +305,23 @@ def caption_repetition(row: Row, maximum: float = 0.2) -> Answer:
 
 # caption, as a whole
 
-IMAGE_EXTENSIONS = "jpg jpeg jpe jfif png gif webp bmp tif tiff svg heic avif psd ico".split()
+IMAGE_EXTENSIONS = [
+    "jpg",
+    "jpeg",
+    "jpe",
+    "jfif",
+    "png",
+    "gif",
+    "webp",
+    "bmp",
+    "tif",
+    "tiff",
+    "svg",
+    "heic",
+    "avif",
+    "psd",
+    "ico",
+]
 CAMERA = """img dsc dscf dscn pic pict mvc cimg sam gopr fullsizerender image photo picture scan
 untitled screenshot|screen shot""".replace("\n", " ")
 DIGITS = set("0123456789")
@@ -312,7 +341,30 @@ def caption_file_name(row: Row) -> Answer:
     return "caption_file_name" if any(tail.fullmatch(rest) for rest in rests) else None
 
 
-TLDS = "com net org info biz co io de uk fr ru jp cn br it nl pl es eu us ca au".split()
+TLDS = [
+    "com",
+    "net",
+    "org",
+    "info",
+    "biz",
+    "co",
+    "io",
+    "de",
+    "uk",
+    "fr",
+    "ru",
+    "jp",
+    "cn",
+    "br",
+    "it",
+    "nl",
+    "pl",
+    "es",
+    "eu",
+    "us",
+    "ca",
+    "au",
+]
 
 
 def _is_web_address(token: str) -> bool:
@@ -351,9 +403,33 @@ def caption_hash(row: Row) -> Answer:
     return "caption_hash" if good else None
 
 
-MONTHS = """january february march april may june july august september october november december
-jan feb mar apr jun jul aug sep sept oct nov dec""".split()
-DAYS = [d + s for d in "mon tue tues wed wednes thu thur thurs fri sat satur sun".split()
+MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
+]
+DAYS = [d + s for d in ["mon", "tue", "tues", "wed", "wednes", "thu", "thur", "thurs", "fri", "sat", "satur", "sun"]
         for s in ("", "day")]  # fmt: skip
 
 
@@ -362,7 +438,7 @@ def caption_date(row: Row) -> Answer:
     parts = [part for part in re.split("[ ,./:()|\u2013\u5e74\u6708\u65e5-]+", text) if part]
     for part in parts:
         number = re.fullmatch("[0-9]{1,4}(st|nd|rd|th)?", part)
-        if not number and part not in [*MONTHS, *DAYS, *"at on of the am pm".split()]:
+        if not number and part not in [*MONTHS, *DAYS, *["at", "on", "of", "the", "am", "pm"]]:
             return None
     numeric = re.search("[0-9][./-][0-9]{1,2}[./-][0-9]|[0-9]:[0-9]{2}|[0-9]{4}\u5e74", text)
     return "caption_date" if parts and (numeric or _month_beside_number(parts)) else None

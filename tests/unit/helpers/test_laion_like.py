@@ -153,7 +153,7 @@ def test_plain_captions_look_like_alt_texts(joined: tuple[pa.Table, pa.Table]) -
     plain = table.filter(pc.is_null(truth["planted_caption"]))["TEXT"]
     lengths = pc.utf8_length(plain).to_numpy()
     assert lengths.mean() == pytest.approx(58, abs=3)
-    assert 10 <= lengths.min() and lengths.max() <= 140
+    assert lengths.min() >= 10 and lengths.max() <= 140
     urls = table.filter(pc.and_(pc.is_null(truth["planted_url"]), pc.is_null(truth["dup_of"])))[
         "URL"
     ]

@@ -1,0 +1,46 @@
+# Every target makes its environment from the lock when it is missing.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+IMAGE ?= groundwork-worker
+
+.PHONY: setup demo test check bench image lock format
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+demo: setup
+	$(BIN)/python -m examples.demo
+
+test: setup
+	NO_ALBUMENTATIONS_UPDATE=1 $(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PATH=$(BIN):$$PATH lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	NO_ALBUMENTATIONS_UPDATE=1 $(BIN)/python -m benchmarks
+
+image:
+	docker build --target worker --tag $(IMAGE) .
+
+# Public hashes for every platform, no addresses. torch and torchvision are a matching pair.
+lock:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==0.13.8
+	PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(BIN)/uv pip compile pyproject.toml \
+		--universal --python-version 3.11 --extra all --extra dev --constraint constraints.txt \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url -o requirements.lock
