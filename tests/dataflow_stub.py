@@ -3,7 +3,8 @@
 Takes staged files and jobs over HTTP, runs each job's recorded graph in a worker
 environment that has the staged package and nothing else of ours, and answers DONE or
 FAILED. Only staging lives in the stub's bucket (in memory); job data belongs in a local
-directory. Listens on 127.0.0.1, ends with its context or after `timeout_s`.
+directory, never under `emulators.gs_emulator`, which wants the same variable. Listens on
+127.0.0.1 and ends with its context or after `timeout_s`.
 
     with DataflowStub(worker_python()) as stub:
         job.run([*stub.options(), "--setup_file=./setup.py", "--output=..."])
