@@ -38,7 +38,7 @@ _LOCAL_NAMES = (
 )
 """Top-level names that never lead to the public web (RFC 6761, 6762, 8375 and common practice)."""
 
-_LOCAL_HOST = rf"^https?://[^/?#]*\.(?:{'|'.join(map(escaped, _LOCAL_NAMES))})(?:[:/?#]|$)"
+_LOCAL_HOST = rf"^https?://(?:[^/?#]*\.)?(?:{'|'.join(map(escaped, _LOCAL_NAMES))})(?:[:/?#]|$)"
 
 _PIXEL = (
     r"^[^?#]*/(?:(?:1x1|spacer|blank|transparent)\.(?:gif|png)|(?:pixel|cleardot|shim)\.gif)"

@@ -464,17 +464,21 @@ def _is_word(character: str) -> bool:
     return character == "_" or category(character) in "LN"
 
 
-def _matches_between(
-    pattern: str, text: str, bad_before: Callable[[str], bool], bad_after: Callable[[str], bool]
+def _has_match(
+    pattern: str,
+    text: str,
+    bad_before: Callable[[str], bool],
+    bad_after: Callable[[str], bool],
+    longest: int,
 ) -> bool:
+    """Try every start whose neighbour is fine, and there every end whose neighbour is fine."""
     compiled = re.compile(pattern)
     for start in range(len(text)):
         if start and bad_before(text[start - 1]):
             continue
-        for end in range(len(text), start, -1):
-            if (end == len(text) or not bad_after(text[end])) and compiled.fullmatch(
-                text, start, end
-            ):
+        for end in range(start + 1, min(len(text), start + longest) + 1):
+            fine = end == len(text) or not bad_after(text[end])
+            if fine and compiled.fullmatch(text, start, end):
                 return True
     return False
 
@@ -483,7 +487,7 @@ def caption_contact(row: Row) -> Answer:
     text = ascii_fold(row["caption"] or "")
     for piece in _pieces_around(text, "@"):
         email = r"[a-z0-9][a-z0-9._%+-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,24}"
-        if _matches_between(email, piece, _is_word, _is_word):
+        if _has_match(email, piece, _is_word, _is_word, len(piece)):
             if not re.search(r"@[1-4]x\.", text):
                 return "caption_email"
     return "caption_phone" if _has_phone(text) else None
@@ -511,10 +515,7 @@ def _has_phone(text: str) -> bool:
     def bad_after(c: str) -> bool:
         return _is_word(c) or c in "*/-"
 
-    starts = [i for i, c in enumerate(text) if (not i or not bad_before(text[i - 1]))
-              and (c in "+(" or c in DIGITS or c in "twhfmpc")]  # fmt: skip
-    windows = {text[max(i - 1, 0) : i + 80] for i in starts}
-    return any(_matches_between(form, w, bad_before, bad_after) for w in windows for form in forms)
+    return any(_has_match(form, text, bad_before, bad_after, 80) for form in forms)
 
 
 # political

@@ -92,7 +92,7 @@ def test_a_bad_lexicon_names_its_line(lines: list[str], words: str) -> None:
 def test_every_entry_alone_is_found_by_the_pattern() -> None:
     lexicon = load_lexicon("political.txt")
     entries = [" ".join(words) for words, kind in lexicon.entries.items() if kind == -1]
-    batch = batch_of([row(caption=f"before, {entry.upper()} after") for entry in entries])
+    batch = batch_of([row(caption=f"before, {entry.title()} after") for entry in entries])
     covered = [e for e, a in zip(entries, answers(PoliticalLexicon(), batch), strict=True) if not a]
     assert covered == []
 

@@ -54,6 +54,7 @@ CASES = [
     ("http://printer.local/a.jpg", "url_host"),
     ("http://db.prod.internal/a.jpg", "url_host"),
     ("http://router.home.arpa/a.jpg", "url_host"),
+    ("http://home.arpa/a.jpg", "url_host"),
     ("http://a.onion/a.jpg", "url_host"),
     ("http://256.256.256.256/a.jpg", "url_host"),
     ("http://1.2.3.4.5/a.jpg", "url_host"),
