@@ -88,7 +88,9 @@ def main() -> int:
 
 def _photos(corpus: Corpus, pages: dict[str, Page]) -> None:
     spec = find_spec("skimage")
-    assert spec and spec.origin, "the demo's photos ship inside scikit-image: run `make setup`"
+    assert spec is not None and spec.origin is not None, (
+        "the demo's photos ship inside scikit-image: run `make setup`"
+    )
     for name, caption in PHOTOS.items():
         pages[f"/photos/{name}"] = Page(
             Path(spec.origin).with_name("data").joinpath(name).read_bytes()

@@ -6,6 +6,7 @@ the manifest, the card and the summary come from here, never from Beam's counter
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,7 +108,7 @@ def download_line(results: Sequence[Result]) -> Line:
 
 def check_chain(lines: Sequence[Line]) -> None:
     """Check that each stage took in what the one before put out."""
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in itertools.pairwise(lines):
         if before.out != after.into:
             raise AccountingError(
                 f"{before.stage} put out {before.out} rows, {after.stage} took in {after.into}; "

@@ -90,7 +90,7 @@ class Facts:
     def __init__(self, count: int, spool_path: str, running: Running) -> None:
         self.rows = [Fact() for _ in range(count)]
         self._running = running
-        self._spool = open(spool_path, "w+b")  # noqa: SIM115: closed by `close`
+        self._spool = open(spool_path, "w+b")  # noqa: SIM115
         self._lock = threading.Lock()
 
     def fail(self, index: int, outcome: str, message: str | None, body: bytes = b"") -> None:
@@ -282,7 +282,8 @@ class DecodedRules:
 
 
 def _sample(row: Mapping[str, Any], fact: Fact) -> ImageSample:
-    assert fact.stored and fact.original and fact.sha256
+    assert fact.stored is not None
+    assert fact.original is not None
     from_row = {name: row[name] for name in JSON_FIELDS if name in row}
     return ImageSample(
         **{

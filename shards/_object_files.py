@@ -49,10 +49,19 @@ class ObjectFiles:
     def stat(self, url: str) -> tuple[int, float] | None:
         with self._asking(url):
             try:
-                found = self._fs.info(url)
+                found = self._fs_info(url)
             except FileNotFoundError:
                 return None
             return _size_and_time(found) if found["type"] == "file" else None
+
+    def _fs_info(self, url: str) -> dict[str, Any]:
+        if self._scheme == "s3":
+            return cast(dict[str, Any], self._fs.info(url))
+        # gcsfs's own `info` also lists, in parallel, and drops the slower connection each time.
+        bucket, _, key = url.removeprefix("gs://").partition("/")
+        answer = self._fs.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
+        modified = datetime.fromisoformat(answer["updated"])
+        return {"type": "file", "size": answer["size"], "mtime": modified}
 
     def list(self, folder: str) -> Iterator[tuple[str, int, float]]:
         prefix = folder.partition("://")[2].rstrip("/") + "/"

@@ -126,7 +126,7 @@ class Store:
         Raises:
             OSError: The file ends earlier than that.
         """
-        assert start >= 0 and length >= 0
+        assert min(start, length) >= 0
         if not length:
             return b""
         url = self.url(name)
