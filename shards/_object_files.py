@@ -161,7 +161,7 @@ class ObjectFiles:
             if _is_denied(error):
                 hint = f"access denied ({error}); check the credentials of this environment"
                 raise PermissionError(errno.EACCES, hint, url) from error
-            raise OSError(f"{url}: {error or type(error).__name__}") from error
+            raise OSError(f"{url}: {str(error) or type(error).__name__}") from error
 
     @contextmanager
     def _writing(self, url: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ real services promise. A server ends with its context, after `timeout_s` or afte
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def s3_emulator(timeout_s: float = 300) -> Iterator[str]:
     from werkzeug.serving import make_server
 
     application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, application)
+    server = make_server("127.0.0.1", 0, application, request_handler=_quiet_handler())
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
         "AWS_ACCESS_KEY_ID": "test",
@@ -80,6 +81,16 @@ def s3_emulator(timeout_s: float = 300) -> Iterator[str]:
                     backend.reset()
 
 
+def _quiet_handler() -> Any:
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+
+    class Handler(MotoRequestHandler):
+        def log_request(self, *_: Any) -> None:
+            """Say nothing: a request log is noise in a test's output."""
+
+    return Handler
+
+
 def _s3_filesystem() -> Any:
     from s3fs import S3FileSystem
 
@@ -88,6 +99,11 @@ def _s3_filesystem() -> Any:
 
 class _Server(HTTPServer):
     request_queue_size = 128  # the standard 5 makes 64 reading threads wait a second each
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print as usual, but not that a client hung up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _gs_handler() -> type:

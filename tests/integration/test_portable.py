@@ -20,7 +20,7 @@ def test_a_pipeline_runs(tmp_path: Path) -> None:
 
 def test_an_error_is_an_error() -> None:
     with (
-        pytest.raises(Exception, match="ZeroDivisionError|division"),
+        pytest.raises(Exception, match="division by zero"),
         beam.Pipeline(options=PipelineOptions(portable_options())) as pipeline,
     ):
         pipeline | beam.Create([0]) | beam.Map(lambda number: operator.truediv(1, number))

@@ -75,7 +75,7 @@ def test_list_is_flat_sorted_and_fresh(store: Store) -> None:
     assert [entry.name for entry in store.list("s", ".tar")] == ["s/10.tar", "s/2.tar"]
     assert {entry.size for entry in store.list("s")} == {2}
     Store(store.root).write("s/1.tar", b"by another launcher")
-    assert [entry.name for entry in store.list("s", ".tar")][0] == "s/1.tar"
+    assert store.list("s", ".tar")[0].name == "s/1.tar"
     assert store.list("s/2.tar") == []
 
 
@@ -113,7 +113,7 @@ def test_ranges(store: Store) -> None:
     assert store.read_range("buckets/part.arrows", 250, 10) == data[250:260]
     assert store.read_range("buckets/part.arrows", len(data), 0) == b""
     for start, length in ((len(data) - 5, 6), (len(data), 1), (len(data) + 9, 1)):
-        with pytest.raises(OSError, match="part.arrows"):
+        with pytest.raises(OSError, match="buckets/part"):
             store.read_range("buckets/part.arrows", start, length)
 
 
@@ -156,7 +156,7 @@ def test_publish_gives_a_second_name_any_number_of_times(store: Store) -> None:
     assert store.read("attempt/a.tar") == b"winner"
     store.delete_tree("attempt")
     assert store.read("shards/a.tar") == b"winner"
-    with pytest.raises(FileNotFoundError, match="attempt/a.tar"):
+    with pytest.raises(FileNotFoundError, match="attempt/a"):
         store.publish("attempt/a.tar", "shards/c.tar")
     assert not store.exists("shards/c.tar")
 
