@@ -11,6 +11,7 @@ import difflib
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from filters import Chain, build_chain
@@ -228,6 +229,8 @@ def store_spec(values: argparse.Namespace) -> StoreSpec:
         "quality": values.encode_quality,
     }
     given = {name: value for name, value in changes.items() if value is not None}
+    if values.resizer == "torch" and find_spec("torch") is None:
+        raise ValueError("--resizer torch: torch is not installed; pip install torch, or pillow")
     if given.get("encode_format") == "png":
         given.setdefault("quality", 6)
     return replace(

@@ -63,11 +63,14 @@ def do_item(work: Work, index: int) -> str | None:
         store, item.stage, work.holder, work.lease_s
     ):
         return None
-    with (
-        _gate(work.items_at_once),
-        _keeper(work.root, work.holder, work.lease_s).hold(item) as running,
-    ):
-        work.config.process(store, record, running)
+    keeper = _keeper(work.root, work.holder, work.lease_s)
+    with _gate(work.items_at_once), keeper.hold(item) as running:
+        try:
+            work.config.process(store, record, running)
+        except FileNotFoundError:
+            # Another launcher may have finished the item and cleaned up under us.
+            if recorded(store, item, run_facts(time.time())) is None:
+                raise
     return item.item
 
 

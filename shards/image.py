@@ -11,9 +11,10 @@ This module is the door; the work is in
 Any bytes may be given to any of them; the only error that bytes can cause is `ImageError`.
 """
 
+from shards.image_spec import PROFILES, StoreSpec
 from shards.image_types import MAX_PIXELS, ImageError, Probe
 from shards.pixels import decode
-from shards.recode import PROFILES, Stored, StoreSpec, encode, store
+from shards.recode import Stored, encode, store
 from shards.sniff import probe
 
 __all__ = [

@@ -7,19 +7,14 @@ same sizes. `fixed` is ours: exactly `image_size` squared, aspect ratio lost.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from shards.image_spec import Resizer, StoreSpec
 from shards.image_types import check_size
-
-if TYPE_CHECKING:
-    from shards.recode import StoreSpec
-
-ResizeMode = Literal["no", "keep_ratio", "keep_ratio_largest", "border", "center_crop", "fixed"]
-Resizer = Literal["pillow", "torch"]
 
 WHITE = 255
 
