@@ -86,7 +86,8 @@ class FetchConfig:
     """Requests per second to one host name."""
 
     host_rates: Mapping[str, float] = field(default_factory=dict)
-    """Requests per second by host name (`.example.org`: every name below it), before `hosts.txt`."""
+    """Requests per second by host name, or by `.suffix` for every name below it; wins over
+    the shipped `hosts.txt`."""
 
     max_mbps: float | None = None
     """Megabits per second received, averaged; None is no limit."""

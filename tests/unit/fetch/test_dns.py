@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipelines.fetch import dns
 
 ASKED = dns.question("a.example", dns.A)
+LOUD = dns.question("A.EXAMPLE", dns.A)
 
 
 def reply(*records: bytes, flags: int = 0x8180, asked: bytes = ASKED, count: int = -1) -> bytes:
@@ -33,7 +34,7 @@ REPLIES = [
     (reply(flags=0x8183), dns.Answer((), 0, False, True)),
     (reply(flags=0x8182), dns.Answer((), 0, True, False)),
     (reply(flags=0x8185), dns.Answer((), 0, True, False)),
-    (reply(FOUR, asked=dns.question("A.EXAMPLE", dns.A)), dns.Answer(("1.2.3.4",), 90, False, False)),
+    (reply(FOUR, asked=LOUD), dns.Answer(("1.2.3.4",), 90, False, False)),
     (reply(record(1, b"\x01\x02\x03")), dns.Answer((), 0, False, False)),
 ]  # fmt: skip
 
