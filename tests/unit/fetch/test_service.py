@@ -69,7 +69,7 @@ def test_importing_starts_nothing_and_needs_core_only() -> None:
     code = (
         "import sys, threading\n"
         "import pipelines.fetch\n"
-        "heavy = {'apache_beam', 'torch', 'pyarrow', 'PIL', 'requests'} & set(sys.modules)\n"
+        "heavy = {'apache_beam', 'torch', 'PIL', 'requests', 'aiohttp'} & set(sys.modules)\n"
         "sys.exit(bool(heavy) or threading.active_count() > 1)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], timeout=30, check=False)
