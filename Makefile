@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGE ?= groundwork-worker
 
-.PHONY: setup demo test check bench image lock format
+.PHONY: setup demo test check bench docs image lock format
 
 setup: $(READY)
 
@@ -33,6 +33,9 @@ format: setup
 
 bench: setup
 	NO_ALBUMENTATIONS_UPDATE=1 $(BIN)/python -m benchmarks
+
+docs: setup
+	$(BIN)/python -m scripts.make_docs
 
 image:
 	docker build --target worker --tag $(IMAGE) .

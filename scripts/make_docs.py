@@ -1,0 +1,139 @@
+"""Writes the pages that are derived from declarations: `python -m scripts.make_docs`.
+
+`docs/filters.md` from the filters, `docs/options.md` from the options, `docs/outcomes.md`
+from the outcomes. A test compares them with what stands in the tree.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import filters
+from pipelines.options import (
+    DOWNLOAD_OPTIONS,
+    FILTER_OPTIONS,
+    LAUNCH_OPTIONS,
+    MIX_OPTIONS,
+    OUTPUT,
+    STOP_OPTIONS,
+    Option,
+)
+from pipelines.sources import SOURCES
+from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
+from shards.schema import KEPT, SIDECAR
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def filters_page() -> str:
+    """Return the page of presets and rules."""
+    lines = [
+        "# Filters",
+        "",
+        "Made from the declarations by `make docs`. A rule gets rows in this order; the first that",
+        "rejects a row owns it. Safety rules also bury the URL for every other row.",
+    ]
+    for preset in filters.PRESETS.values():
+        lines += ["", f"## Preset `{preset.name}`", "", preset.summary, ""]
+        lines += [f"- {line}" for line in preset.deviations]
+        lines += ["", *_table(("rule", "reasons", "what it wants", "safety", "from"))]
+        for each in filters.describe(preset.name):
+            reasons = ", ".join(f"`{reason}`" for reason in each.reasons)
+            safety = "yes" if each.safety else ""
+            lines.append(_row((f"`{each.name}`", reasons, each.summary, safety, each.origin)))
+    lines += ["", "## Parameters", "", "`--set SOURCE.FILTER.PARAM=VALUE`, SOURCE may be `*`.", ""]
+    lines += _table(("parameter", "default", "meaning"))
+    for each in filters.describe():
+        for parameter in each.parameters:
+            name = f"`{each.name}.{parameter.name}`"
+            lines.append(_row((name, f"`{parameter.default}`", parameter.help)))
+    return _page(lines)
+
+
+def options_page() -> str:
+    """Return the page of command-line options."""
+    groups: Sequence[tuple[str, Sequence[Option]]] = (
+        ("Output", (OUTPUT, *STOP_OPTIONS)),
+        ("Filter stage", FILTER_OPTIONS),
+        ("Mix stage", MIX_OPTIONS),
+        ("Download stage", DOWNLOAD_OPTIONS),
+        ("Running", LAUNCH_OPTIONS),
+    )
+    lines = [
+        "# Options",
+        "",
+        "Made from the declarations by `make docs`. An option that affects the output is part of",
+        "its stage's fingerprint: a restart with another value stops before it writes anything.",
+    ]
+    for title, options in groups:
+        lines += ["", f"## {title}", "", *_table(("option", "default", "affects output", "meaning"))]
+        for each in options:
+            default = "" if each.default is None or each.flag else f"`{each.default}`"
+            affects = "yes" if each.affects_output else ""
+            lines.append(_row((f"`--{each.name}`", default, affects, each.help)))
+    lines += ["", "## Sources", "", *_table(("name", "rank", "what"))]
+    lines += [_row((f"`{s.name}`", str(s.rank), s.summary)) for s in SOURCES.values()]
+    return _page(lines)
+
+
+def columns_page() -> str:
+    """Return the page of columns and outcomes."""
+    lines = [
+        "# Columns and outcomes",
+        "",
+        "Made from the declarations by `make docs`.",
+        "",
+        "## `kept/*.parquet`",
+        "",
+        *_table(("column", "type")),
+        *[_row((f"`{f.name}`", f"`{f.type}`")) for f in KEPT],
+        "",
+        "## `shards/*.parquet`",
+        "",
+        *_table(("column", "type")),
+        *[_row((f"`{f.name}`", f"`{f.type}`")) for f in SIDECAR],
+        "",
+        "## Outcomes of a planned row",
+        "",
+        "Reasons of rules that look at the decoded image (`aspect_ratio`) come in addition.",
+        "",
+        *_table(("outcome", "img2dataset's status", "may change on another try")),
+        *[
+            _row((f"`{o}`", img2dataset_status(o), "yes" if o in TRANSIENT else ""))
+            for o in Outcome
+        ],
+    ]
+    return _page(lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "filters.md": filters_page,
+    "options.md": options_page,
+    "columns.md": columns_page,
+}
+
+
+def _table(names: Iterable[str]) -> list[str]:
+    names = list(names)
+    return [_row(names), _row(["---"] * len(names))]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _page(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write every page."""
+    for name, render in PAGES.items():
+        DOCS.joinpath(name).write_text(render(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
