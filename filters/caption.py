@@ -148,7 +148,7 @@ class CaptionRepetition(Filter):
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Bound the share by hashes, then count exactly where the bound is too high."""
         caption = batch.column("caption")
-        bound = _in_blocks(caption, repeated_share_bound, max_rows=2048)
+        bound = _in_blocks(caption, repeated_share_bound, max_rows=1024)
         doubtful = np.flatnonzero(bound > self.maximum)
         mask: Mask = np.zeros(len(caption), dtype=np.bool_)
         texts = caption.take(pa.array(doubtful)).to_pylist()
@@ -190,7 +190,7 @@ def _alnum_share(column: pa.Array) -> npt.NDArray[np.float64]:
 def _in_blocks(
     column: pa.Array,
     count: Callable[[pa.Array], npt.NDArray[Number]],
-    max_rows: int = 8192,
+    max_rows: int = 2048,
 ) -> npt.NDArray[Number]:
     return np.concatenate([count(block) for block in blocks(column, max_rows)])
 

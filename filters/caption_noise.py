@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import Filter, Verdict, verdict_of
-from filters.regex import matching
+from filters.regex import WORD_CHARACTER, bounded, matching
 
 _COLUMNS = ("caption",)
 
@@ -55,10 +55,7 @@ _IS_DATED = (
 
 _BOILERPLATE = r"^(?:image for|thumbnail for|picture of)[ .:]*$"
 
-_EMAIL = (
-    r"(?:^|[^\pL\pN_])[a-z0-9][a-z0-9._%+-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,24}"
-    r"(?:$|[^\pL\pN_])"
-)
+_EMAIL = bounded(r"[a-z0-9][a-z0-9._%+-]*@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,24}")
 _RETINA_NAME = r"@[1-4]x\."
 
 _PHONE_LABEL = (
@@ -66,11 +63,11 @@ _PHONE_LABEL = (
     r"|call(?: us| now| today| me)?(?: at| on)?)"
 )
 _PHONE = (
-    r"(?:^|[^\pL\pN_.,/#+*=$-])(?:"
+    rf"(?:^|[^{WORD_CHARACTER}.,/#+*=$-])(?:"
     r"\+[1-9](?:[ ().-]{0,2}[0-9]){8,14}"  # +30 697 435 0179
     r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[.-])[2-9][0-9]{2}[.-][0-9]{4}"  # N. America
     rf"|{_PHONE_LABEL}(?: ?[.:@] ?| )\(?[0-9](?:[ ().-]{{0,2}}[0-9]){{8,13}}"  # a label before it
-    r")(?:$|[^\pL\pN_*/-])"
+    rf")(?:$|[^{WORD_CHARACTER}*/-])"
 )
 
 

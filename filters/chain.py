@@ -61,6 +61,21 @@ class Chain:
         """Return the columns that the filters read."""
         return tuple(dict.fromkeys(column for f in self.filters for column in f.columns))
 
+    def decoded(self) -> Chain:
+        """Return the filters that run again on the size of the decoded image, for all images."""
+        return Chain([f for f in self.filters if f.decides_on == "decoded"])
+
+    def undecidable(self) -> tuple[str, ...]:
+        """Name the filters that are set to defer although no later stage has their columns.
+
+        A planner that has no scorer for them refuses such a chain.
+        """
+        return tuple(
+            f.name
+            for f in self.filters
+            if f.parameters().get("on_missing") == "defer" and f.decides_on == "metadata"
+        )
+
     def spec(self) -> list[dict[str, Any]]:
         """Return names and parameters as JSON values, for fingerprints and `run.json`."""
         return [{"name": f.name, "parameters": f.parameters()} for f in self.filters]
@@ -71,7 +86,7 @@ class Chain:
         return {f"filters/data/{name}": data_sha256(name) for name in names}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ChainResult:
     """What a chain decided about the rows of a batch, in the batch's row order."""
 

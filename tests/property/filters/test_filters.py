@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -14,18 +15,21 @@ from hypothesis import strategies as st
 import filters
 from filter_rows import answers, batch_of, row
 from filters.base import Filter
+from reference_common import listed
 from reference_filters import REFERENCE
 
 # Unassigned characters are left out: Python and RE2 may know different versions of Unicode.
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cn", "Co"))
 
 CAPTION_PIECES = st.sampled_from(
-    """IMG_1234 .jpg DSC 2019-05-12 5th May of at 10:30 pm https://example.org/a www.a.org b.com
-    a@b.org @2x. image for picture of ... +30 697 435 0179 402-505-6600 (415)555-2671 Tel: call
-    ISBN 978-0-306-40615-7 d41d8cd98f00b204e9800998ecf8427e 123456 # don't e\u0301 猫 が カー แมว
-    ລາວ ខ្មែរ قطة हिन्दी می\u200cخواهم 고양이 🎉 — ’ _ president Trump Putin vote for election Trump Tower
-    prime minister party Élection présidentielle Путин ſ \u212a İ ß 5月 年 screen shot p123456
-    """.split()
+    listed(
+        """IMG_1234 .jpg DSC 2019-05-12 5th May of at 10:30 pm https://example.org/a www.a.org b.com
+        a@b.org @2x. image for picture of ... +30 697 435 0179 402-505-6600 (415)555-2671 Tel: call
+        ISBN 978-0-306-40615-7 d41d8cd98f00b204e9800998ecf8427e 123456 # don't e\u0301 猫 が カー
+        แมว ລາວ ខ្មែរ قطة हिन्दी می\u200cخواهم 고양이 🎉 — ’ _ president Trump Putin vote for election
+        Trump Tower prime minister party Élection présidentielle Путин ſ \u212a İ ß 5月 年 screen
+        shot p123456"""
+    )
 )
 CAPTIONS = st.none() | st.lists(
     CAPTION_PIECES | st.text(CHARACTERS, max_size=6) | st.text("aA1 .-_@:/()+", max_size=8),
@@ -33,9 +37,12 @@ CAPTIONS = st.none() | st.lists(
 ).flatmap(lambda parts: st.sampled_from([" ", "", "-"]).map(lambda glue: glue.join(parts)))
 
 HOSTS = st.sampled_from(
-    """example.org localhost a.local 127.0.0.1 127.1 2130706433 0x7f.1 10.0.0.1 8.8.8.8 1.2.3.256
-    [::1] [::ffff:10.0.0.1] [2606:4700::1111] [2002:7f00:1::] [::g] intranet Bücher.de a_b.org
-    example.org. 1.2.3.4.5 user@example.org u:p@127.0.0.1 home.arpa x.home.arpa 0x 08.1""".split()
+    listed(
+        """example.org localhost a.local 127.0.0.1 127.1 2130706433 0x7f.1 10.0.0.1 8.8.8.8
+        1.2.3.256 [::1] [::ffff:10.0.0.1] [2606:4700::1111] [2002:7f00:1::] [::g] intranet Bücher.de
+        a_b.org example.org. 1.2.3.4.5 user@example.org u:p@127.0.0.1 home.arpa x.home.arpa 0x
+        08.1"""
+    )
 ) | st.text(CHARACTERS, max_size=8)
 PORTS = st.sampled_from(["", ":80", ":443", ":8080", ":81", ":0080", ":99999", ":", ":x"])
 PATHS = st.sampled_from(
@@ -109,9 +116,7 @@ def test_batch_borders_do_not_matter(rows: list[dict[str, Any]], cuts: list[int]
     batch = batch_of(rows)
     edges = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
     for rule in filters.build_chain("cogvlm").filters:
-        parts = [
-            answers(rule, batch.slice(a, b - a)) for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        parts = [answers(rule, batch.slice(a, b - a)) for a, b in itertools.pairwise(edges)]
         assert [x for part in parts for x in part] == answers(rule, batch), rule.name
 
 
@@ -142,8 +147,8 @@ def test_full_mode_counts_what_the_rules_say(rows: list[dict[str, Any]]) -> None
         assert counts.alone[rule.name] == sum(failed == {i} for failed in failing)
         for j in range(len(chain.filters)):
             assert counts.overlap[i][j] == sum({i, j} <= failed for failed in failing)
-    listed = result.reason_lists().to_pylist()
-    assert [len(reasons) for reasons in listed] == [len(failed) for failed in failing]
+    lists = result.reason_lists().to_pylist()
+    assert [len(reasons) for reasons in lists] == [len(failed) for failed in failing]
 
 
 def _fails(rule: Filter, one: dict[str, Any]) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from filter_rows import answers, batch_of, row
-from reference_filters import REFERENCE
 
+from filter_rows import answers, batch_of, row
 from filters.base import Filter
 from filters.caption import (
     CaptionAlnum,
@@ -22,6 +21,7 @@ from filters.caption_noise import (
     CaptionHash,
     CaptionUrl,
 )
+from reference_filters import REFERENCE
 
 COUNTED = [
     (CaptionPresent(), None, "caption_missing"),

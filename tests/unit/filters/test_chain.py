@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from filter_rows import batch_of, row
 
 import filters
+from filter_rows import batch_of, row
 from filters import ChainCounts
 
 ROWS = [
@@ -149,3 +150,22 @@ def test_apply_takes_tables_of_any_shape() -> None:
     assert filters.apply(bare, "none").keep.tolist() == [True]
     with pytest.raises(ValueError, match="nsfw_score"):
         filters.apply(bare)
+
+
+def test_decoded_facts_decide_what_was_deferred() -> None:
+    chain = filters.build_chain("cogvlm", {"nsfw.present.on_missing": "defer"})
+    assert chain.undecidable() == ("nsfw.present",)
+    assert filters.build_chain("cogvlm").undecidable() == ()
+    again = chain.decoded()
+    sizes = pa.RecordBatch.from_pydict({"width": [700, 600], "height": [100, 100]})
+    result = filters.apply_chain(sizes, again)
+    assert result.reason_lists().to_pylist() == [["aspect_ratio"], []]
+
+
+def test_a_chain_travels_to_workers() -> None:
+    chain = filters.build_chain("cogvlm", {"caption.words.minimum": "2"})
+    batch = batch_of(ROWS)
+    expected = filters.apply_chain(batch, chain).counts
+    copied = pickle.loads(pickle.dumps(chain))
+    assert copied.spec() == chain.spec()
+    assert filters.apply_chain(batch, copied).counts == expected
