@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-import filters
 from filter_rows import SCHEMA, answers
 from reference_filters import REFERENCE
+from shared_data import shared_data
+
+import filters
 from shards.identity import canonical_urls
 from shards.text import clean_captions
-from shared_data import shared_data
 
 DATA = shared_data()
 pytestmark = pytest.mark.skipif(DATA is None, reason="the real sample data is not here")

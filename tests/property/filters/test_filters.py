@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filter_rows import answers, batch_of, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import filters
-from filter_rows import answers, batch_of, row
-from filters.base import Filter
 from reference_common import listed
 from reference_filters import REFERENCE
+
+import filters
+from filters.base import Filter
 
 # Unassigned characters are left out: Python and RE2 may know different versions of Unicode.
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cn", "Co"))

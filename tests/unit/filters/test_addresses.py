@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from filters.addresses import is_public, parse_address
 from reference_common import listed
 from reference_urls import literal_address, public
+
+from filters.addresses import is_public, parse_address
 
 
 @pytest.mark.parametrize(

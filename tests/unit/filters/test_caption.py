@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
 from filter_rows import answers, batch_of, row
+from reference_filters import REFERENCE
+
 from filters.base import Filter
 from filters.caption import (
     CaptionAlnum,
@@ -21,7 +22,6 @@ from filters.caption_noise import (
     CaptionHash,
     CaptionUrl,
 )
-from reference_filters import REFERENCE
 
 COUNTED = [
     (CaptionPresent(), None, "caption_missing"),

@@ -8,9 +8,9 @@ import pickle
 import numpy as np
 import pyarrow as pa
 import pytest
+from filter_rows import batch_of, row
 
 import filters
-from filter_rows import batch_of, row
 from filters import ChainCounts
 
 ROWS = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 import pyarrow as pa
+from reference_captions import is_glue, is_half_word
 
 from filters.characters import ALNUM, GLUE, HALF, SPACE, WORD, blocks, classify
-from reference_captions import is_glue, is_half_word
 
 
 def test_every_assigned_character() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
 from filter_rows import answers, batch_of, row
+from reference_filters import REFERENCE
+
 from filters.aspect import AspectRatio
 from filters.base import Filter
 from filters.nsfw import NsfwPresent, NsfwScore, NsfwTag
 from filters.text import TextValid
-from reference_filters import REFERENCE
 
 DEFERRED = "(deferred)"
 NAN = math.nan

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
 from filter_rows import answers, batch_of, row
+from reference_filters import REFERENCE
+
 from filters.lexicon import data_bytes, load_lexicon, parse_lexicon, words_of
 from filters.political import PoliticalLexicon
-from reference_filters import REFERENCE
 
 
 def lines_of(file_name: str) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from filter_rows import answers, batch_of, row
+from reference_filters import REFERENCE
 
 import filters
-from filter_rows import answers, batch_of, row
 from filters.url import UrlHost, UrlPort
-from reference_filters import REFERENCE
 
 CASES = [
     # harmless
