@@ -7,10 +7,10 @@ length. Keys are stable under re-sharding and re-cleaning, so they join all stag
 
 from __future__ import annotations
 
-import html
 import ipaddress
 import re
 from enum import StrEnum
+from html.entities import html5
 
 import idna
 import numpy as np
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from shards.schema import HASH
+from shards.text import unescape
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -29,6 +30,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # own canonical form; only the others pay for Python (4 us a row).
 _CANONICAL_AS_IS = r"^https?://[a-z0-9_.-]*[a-z0-9_-]/[\x21\x22\x24-\x7e]*$"
 _ENTITY = r"&#?[0-9A-Za-z]+;"
+_ENTITY_NUMBER = re.compile("&#(?:[0-9]+|[xX][0-9a-fA-F]+);")
+
+_MAX_ESCAPES = 8
+"""A URL escaped more often has no canonical form: undoing n levels costs n passes."""
 
 _STRIP = "".join(map(chr, range(0x21))) + "\x7f"
 _CONTROLS = re.compile("[\x00-\x1f\x7f]")
@@ -56,18 +61,20 @@ def canonical_url(url: str) -> str | None:
 
     Scheme and host are lower-cased (IDNA by UTS-46, non-transitional), the default port
     and the fragment dropped, an empty path becomes `/`, and HTML entities that end in
-    `;` are unescaped: without the `;` they are query text (`?a=1&copy=2`). Path and
-    query keep every byte. `//host` becomes `https://host`.
+    `;` are unescaped, again and again (`&amp;amp;`): without the `;` they are query text
+    (`?a=1&copy=2`). Path and query keep every byte. `//host` becomes `https://host`. The
+    canonical form of a canonical URL is itself.
     """
-    text = re.sub(_ENTITY, lambda match: html.unescape(match.group()), url)
-    text = _CONTROLS.sub("", text.strip(_STRIP))
+    text = _unescaped(url)
+    if text is None:
+        return None
     if text.startswith("//"):
         text = "https:" + text
     scheme_match = _SCHEME.match(text)
     if not scheme_match or not text.startswith("//", scheme_match.end()):
         return None
     scheme = scheme_match.group(1).lower()
-    rest = text[scheme_match.end() + 2 :].partition("#")[0]
+    rest = text[scheme_match.end() + 2 :].partition("#")[0].rstrip(_STRIP)
     end = _AUTHORITY_END.search(rest)
     authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     authority_out = _canonical_authority(authority, scheme)
@@ -76,6 +83,22 @@ def canonical_url(url: str) -> str | None:
     if not tail.startswith("/"):
         tail = "/" + tail
     return f"{scheme}://{authority_out}{tail}"
+
+
+def _unescaped(url: str) -> str | None:
+    for _ in range(_MAX_ESCAPES + 1):
+        text = _CONTROLS.sub("", re.sub(_ENTITY, _character, url)).strip(_STRIP)
+        if text == url:
+            return text
+        url = text
+    return None
+
+
+def _character(entity: re.Match[str]) -> str:
+    text = entity.group()
+    # `html.unescape` alone would take the `&not` out of `&notit;`.
+    known = text[1:] in html5 or _ENTITY_NUMBER.fullmatch(text)
+    return unescape(text) if known else text
 
 
 def _canonical_authority(authority: str, scheme: str) -> str | None:
@@ -87,12 +110,14 @@ def _canonical_authority(authority: str, scheme: str) -> str | None:
         host, colon, port_text = host_port.partition(":")
         port_text = colon + port_text
         host_out = _canonical_host(host)
-    if host_out is None or not re.fullmatch(r"(?::[0-9]*)?", port_text):
+    # Zeros first, then at most five digits: Python refuses to read very long numbers.
+    port_match = re.fullmatch(r"(?::0*([0-9]{0,5}))?", port_text)
+    if host_out is None or not port_match:
         return None
-    port = port_text[1:]
-    if port and int(port) > 65535:
+    port = int(port_match.group(1) or 0)
+    if port > 65535:
         return None
-    keep_port = f":{int(port)}" if port and int(port) != DEFAULT_PORTS.get(scheme) else ""
+    keep_port = f":{port}" if port_text[1:] and port != DEFAULT_PORTS.get(scheme) else ""
     return userinfo + at + host_out + keep_port
 
 
@@ -131,13 +156,11 @@ def canonical_urls(urls: pa.Array) -> pa.Array:
 def url_hashes(urls: pa.Array, canonical: pa.Array) -> pa.Array:
     """Return xxh3-128 of each canonical URL without its scheme; null where the URL is null.
 
-    What cannot be canonicalised is hashed as its stripped raw bytes.
+    What cannot be canonicalised is hashed as its stripped raw bytes, all of them.
     """
-    hashed = _hashable(urls, canonical)
-    offsets, data = _binary_parts(hashed)
-    starts = offsets[:-1] + np.where(
-        _has_prefix(hashed, "https://"), 8, np.where(_has_prefix(hashed, "http://"), 7, 0)
-    )
+    offsets, data = _binary_parts(_hashable(urls, canonical))
+    scheme_ends = pc.add(pc.fill_null(pc.find_substring(canonical, "://"), -3), 3)
+    starts = offsets[:-1] + np.asarray(scheme_ends)
     digests = _digests(data, starts, offsets[1:])
     hashes = pa.FixedSizeBinaryArray.from_buffers(HASH, len(urls), [None, pa.py_buffer(digests)])
     return _with_nulls(hashes, urls)
@@ -219,11 +242,6 @@ def _hashable(urls: pa.Array, canonical: pa.Array) -> pa.Array:
         return canonical
     stripped = [url.strip(_STRIP) for url in urls.filter(missing).to_pylist()]
     return pc.replace_with_mask(canonical, missing, pa.array(stripped, pa.string()))
-
-
-def _has_prefix(texts: pa.Array, prefix: str) -> npt.NDArray[np.bool_]:
-    starts = pc.fill_null(pc.starts_with(texts, prefix), False)
-    return np.asarray(starts.to_numpy(zero_copy_only=False))
 
 
 def _binary_parts(texts: pa.Array) -> tuple[npt.NDArray[np.int32], memoryview]:

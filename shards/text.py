@@ -8,6 +8,7 @@ happens once, in the filter item: no later stage alters a caption.
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 
 import pyarrow as pa
@@ -16,12 +17,25 @@ import pyarrow.compute as pc
 # Rows this pattern misses are clean already; about one in ten pays for Python.
 _NEEDS_CLEANING = r"&[#A-Za-z]|^ | $|  |[^\x20-\x7e]"
 
+_LEADING_ZEROS = re.compile(r"&#0+(?=[0-9])")
+_BEYOND_UNICODE = re.compile(r"&#[0-9]{8,};?")
+
 _CONTROLS_TO_SPACE = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def unescape(text: str) -> str:
+    """Return text with its HTML entities unescaped, whatever numbers they hold.
+
+    `html.unescape` raises on a number of more than 4,300 digits.
+    """
+    if "&#" in text:
+        text = _BEYOND_UNICODE.sub("\ufffd", _LEADING_ZEROS.sub("&#", text))
+    return html.unescape(text)
 
 
 def clean_caption(caption: str) -> str:
     """Return one caption cleaned: entities unescaped, NFC, white space collapsed."""
-    text = html.unescape(caption) if "&" in caption else caption
+    text = unescape(caption) if "&" in caption else caption
     text = unicodedata.normalize("NFC", text).translate(_CONTROLS_TO_SPACE)
     return " ".join(text.split())
 
