@@ -327,10 +327,16 @@ def _to_string(array: pa.Array) -> pa.Array:
             pa.string(), len(array), array.buffers(), array.null_count, array.offset
         )
     if pa.types.is_floating(array.type):
-        whole = pc.and_(pc.is_finite(array), pc.equal(pc.trunc(array), array))
-        if pc.all(pc.fill_null(whole, True)).as_py():
-            return array.cast(pa.int64(), safe=False).cast(pa.string())
+        return _float_to_string(array)
     return array.cast(pa.string(), safe=False)
+
+
+def _float_to_string(array: pa.Array) -> pa.Array:
+    """Write ids that became doubles as the integers they were, whatever stands beside them."""
+    array = pc.if_else(pc.is_finite(array), array, pa.scalar(None, array.type))
+    whole = pc.and_(pc.equal(pc.trunc(array), array), pc.less(pc.abs(array), 2.0**63))
+    integers = pc.if_else(whole, array, pa.scalar(None, array.type)).cast(pa.int64())
+    return pc.coalesce(integers.cast(pa.string()), array.cast(pa.string()))
 
 
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
