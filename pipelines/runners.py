@@ -54,7 +54,7 @@ def run_items(
     """Do the given items; returns when the runner says that all went through."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     options = PipelineOptions(_flags(beam_flags, workers, mode, local))
-    watchdog = Watchdog(pulse) if local else None
+    watchdog = Watchdog(pulse, workers > 1 and mode == "processes") if local else None
     pipeline = beam.Pipeline(options=options)
     _ = pipeline | DoItems(work, indices)
     try:
@@ -92,10 +92,17 @@ def _flags(beam_flags: Sequence[str], workers: int, mode: str, local: bool) -> l
 
 
 class Watchdog:
-    """Ends this process and its workers when a run makes no progress or a worker has died."""
+    """Ends this process and its workers when a run makes no progress or a worker has died.
 
-    def __init__(self, pulse: Pulse) -> None:
+    Args:
+        pulse: What counts as progress.
+        has_workers: Whether this process's children are workers. Without worker processes
+            they are decoders of careful items, which come and go.
+    """
+
+    def __init__(self, pulse: Pulse, has_workers: bool) -> None:
         self._pulse = pulse
+        self._has_workers = has_workers
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -124,7 +131,7 @@ class Watchdog:
 
     def _dead_worker(self) -> int | None:
         """Return a worker that ended while the run goes on. It would never be missed otherwise."""
-        alive = children(os.getpid())
+        alive = children(os.getpid()) if self._has_workers else set()
         gone = self._workers - alive
         self._workers |= alive
         return next(iter(gone), None)
@@ -133,9 +140,9 @@ class Watchdog:
         if self._stopped.is_set():
             return
         logger.error("%s; ended. What is done is kept: run the same command again", why)
-        for child in children(os.getpid()):
+        for process in _descendants(os.getpid()):
             with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
         sys.stderr.flush()
         os._exit(STALLED)
 
@@ -148,6 +155,12 @@ def children(pid: int) -> set[int]:
             with suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:
                 found |= {int(child) for child in file.read().split()}
     return {child for child in found if _alive(child)}
+
+
+def _descendants(pid: int) -> set[int]:
+    # Beam starts a worker through a shell, so the worker is a grandchild.
+    below = children(pid)
+    return below.union(*map(_descendants, below))
 
 
 def _alive(pid: int) -> bool:
