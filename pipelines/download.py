@@ -1,6 +1,7 @@
 """`python -m pipelines.download --output OUT`: the remaining stages of a stopped run.
 
-Everything that affects the output comes from the run's own `run.json`.
+Everything that affects the output comes from the run's own `run.json`. With `--retry_failed`
+it fetches again what failed for a passing reason, also in a finished run.
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ import sys
 from collections.abc import Sequence
 
 from pipelines import commandline, job, rundir, summary
-from pipelines.options import DOWNLOAD_OPTIONS, LAUNCH_OPTIONS, OUTPUT, build_parser, parse
+from pipelines.options import (
+    DOWNLOAD_OPTIONS,
+    LAUNCH_OPTIONS,
+    OUTPUT,
+    RETRY_FAILED,
+    build_parser,
+    parse,
+)
 from pipelines.stages import Run
 from shards.store import Store
 
 _OPTIONS = (
     OUTPUT,
+    RETRY_FAILED,
     *(option for option in DOWNLOAD_OPTIONS if not option.affects_output),
     *(option for option in LAUNCH_OPTIONS if option.name not in ("dry_run", "overwrite")),
 )
@@ -37,7 +46,11 @@ def _run(parsed: commandline.Parsed) -> None:
     run = Run(parsed.values, launch)
     run.read_filter(len(recorded["unreadable_inputs"]))
     run.mix()
-    run.download(job.decoded_rules(chains))
+    rules = job.decoded_rules(chains)
+    run.download(rules)
+    if parsed.values.retry_failed:
+        swept = run.retry_failed(rules)
+        commandline.say([f"{swept} shards had rows that failed for a passing reason"])
     rundir.record_library_changes(launch.store, run.library_changes)
     summary.show(run.lines, run.filter_totals, chains, launch.store.root)
 

@@ -28,15 +28,18 @@ from shards import parquet
 from shards.commit import Attempt, Result, commit, run_facts
 from shards.identity import canonical_urls
 from shards.image import ImageError, Stored, StoreSpec, probe, store
-from shards.outcomes import Outcome, img2dataset_status
+from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
 from shards.sample import JSON_FIELDS, ImageSample, members
 from shards.schema import PLAN, SIDECAR
 from shards.store import Store
-from shards.tar import TarWriter
+from shards.tar import TarWriter, first_member
 
 STAGE = "download"
 CAREFUL_AFTER = 2
 """Dead attempts of an item after which each of its images is decoded in a child process."""
+
+OPEN = ""
+"""The outcome of a row that has none yet."""
 
 _ROWS_PER_S = 2.0  # an item that fetches fewer rows a second than this has met its deadline
 
@@ -76,7 +79,7 @@ class Engine(Protocol):
 class Fact:
     """What became of one planned row."""
 
-    outcome: str = Outcome.DEADLINE
+    outcome: str = OPEN
     message: str | None = None
     sha256: str | None = None  # of the fetched body
     original: tuple[int, int] | None = None  # width, height of the fetched image, oriented
@@ -102,15 +105,36 @@ class Facts:
 
     def succeed(self, index: int, body_sha256: str, stored: Stored) -> None:
         """Record a row's image."""
-        with self._lock:
-            offset = self._spool.seek(0, os.SEEK_END)
-            self._spool.write(stored.data)
+        offset = self._append(stored.data)
         fact = self.rows[index]
         fact.outcome, fact.message, fact.sha256 = Outcome.SUCCESS, None, body_sha256
         fact.original = (stored.original_width, stored.original_height)
         fact.stored = (stored.width, stored.height)
         fact.spooled = (offset, len(stored.data))
         self._count()
+
+    def take_over(self, index: int, row: Mapping[str, Any], image: bytes | None) -> None:
+        """Take a row's fact from the sidecar of the generation before."""
+        fact = self.rows[index]
+        fact.outcome, fact.message, fact.sha256 = (
+            row["outcome"],
+            row["error_message"],
+            row["sha256"],
+        )
+        if image is not None:
+            fact.original = (row["original_width"], row["original_height"])
+            fact.stored = (row["width"], row["height"])
+            fact.spooled = (self._append(image), len(image))
+        self._count()
+
+    def open_rows(self) -> list[int]:
+        """Return the rows that still have no fact, in order."""
+        return [index for index, fact in enumerate(self.rows) if fact.outcome == OPEN]
+
+    def close_open_rows(self) -> None:
+        """Give what the engine left the outcome `deadline`."""
+        for index in self.open_rows():
+            self.fail(index, Outcome.DEADLINE, None)
 
     def image(self, index: int) -> bytes:
         """Return the stored image of a successful row."""
@@ -121,6 +145,12 @@ class Facts:
     def close(self) -> None:
         """Close the spool."""
         self._spool.close()
+
+    def _append(self, image: bytes) -> int:
+        with self._lock:
+            offset = self._spool.seek(0, os.SEEK_END)
+            self._spool.write(image)
+        return offset
 
     def _count(self) -> None:
         with self._lock:
@@ -142,7 +172,10 @@ class _Shard:
         with Attempt(self.store, self.running.item) as attempt:
             facts = Facts(len(rows), self._spool_path(attempt), self.running)
             try:
+                if self.running.item.generation:
+                    take_over(self.store, self.item.name, facts)
                 clock = self._fetch(rows, facts, careful=dead >= CAREFUL_AFTER)
+                facts.close_open_rows()
                 places = self._write_tar(attempt, rows, facts)
             finally:
                 facts.close()
@@ -203,10 +236,12 @@ def _fetch(
     """Fetch with our own guarded fetcher."""
     rules = DecodedRules(config.rules)
     urls = canonical_urls(pa.array([row["url"] for row in rows], pa.string())).to_pylist()
-    requests = [Request(index, url) for index, url in enumerate(urls) if url is not None]
-    for index, url in enumerate(urls):
-        if url is None:
+    requests = []
+    for index in facts.open_rows():
+        if urls[index] is None:
             facts.fail(index, Outcome.BAD_URL, None)
+        else:
+            requests.append(Request(index, urls[index]))
     into_store = _careful_store if careful else store
 
     def handle(request: Request, response: Response) -> None:
@@ -263,11 +298,23 @@ def _judge_head(head: bytes, max_pixels: int, rules: DecodedRules) -> str | None
     return rules.reason(seen.width, seen.height)
 
 
+def take_over(store: Store, name: str, facts: Facts) -> None:
+    """Fill in what the published generation of a shard settled: all but transient failures."""
+    with store.open(f"shards/{name}.parquet") as file:
+        rows = pq.ParquetFile(file).read().to_pylist()
+    for index, row in enumerate(rows):
+        if row["outcome"] == Outcome.SUCCESS:
+            data = store.read_range(f"shards/{name}.tar", row["tar_offset"], row["tar_size"])
+            facts.take_over(index, row, first_member(data))
+        elif row["outcome"] not in TRANSIENT:
+            facts.take_over(index, row, None)
+
+
 class DecodedRules:
     """The rules that decide on an image's size, asked one image at a time."""
 
     def __init__(self, rules: Chain) -> None:
-        self._filters = [each for each in rules.filters if each.decides_on == "decoded"]
+        self._filters = rules.filters
         self.reason = functools.lru_cache(maxsize=4096)(self._reason)
 
     def _reason(self, width: int, height: int) -> str | None:

@@ -132,7 +132,14 @@ def rule_settings(values: argparse.Namespace, inputs: Inputs) -> dict[str, dict[
 
 def build_chains(preset: str, settings: Mapping[str, Mapping[str, str]]) -> dict[str, Chain]:
     """Return each source's rules with the thresholds that apply to it."""
-    return {name: build_chain(preset, mine) for name, mine in settings.items()}
+    chains = {name: build_chain(preset, mine) for name, mine in settings.items()}
+    for name, chain in chains.items():
+        if waiting := chain.undecidable():
+            raise ValueError(
+                f"--set {name}.{waiting[0]}.on_missing=defer: no later stage can decide this rule; "
+                "use keep or drop"
+            )
+    return chains
 
 
 def _settings(arguments: Sequence[str], sources: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -282,17 +289,13 @@ def download_config(values: argparse.Namespace, rules: Chain) -> DownloadConfig:
 
 def decoded_rules(chains: Mapping[str, Chain]) -> Chain:
     """Return the rules that decide on decoded sizes, which must agree over all sources."""
-    by_source = {
-        name: tuple(f for f in chain.filters if f.decides_on == "decoded")
-        for name, chain in chains.items()
-    }
-    different = {rules for rules in by_source.values()}
+    different = {chain.decoded() for chain in chains.values()}
     if len(different) > 1:
         raise ValueError(
             "--set: rules that look at the decoded image (aspect.ratio) must be the same for "
             "every source, because a shard mixes sources; use *.aspect.ratio…"
         )
-    return Chain(next(iter(different), ()))
+    return next(iter(different), Chain(()))
 
 
 def filter_fingerprint(

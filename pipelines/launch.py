@@ -103,24 +103,32 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def run_stage(launch: Launch, config: StageConfig, fingerprint: str, progress: Progress) -> None:
-    """See every item of a planned stage done."""
-    head = planfile.read_head(launch.store, config.stage)
+def plan_name(stage: str, generation: int) -> str:
+    """Return the folder of a stage's plan; a sweep has one of its own."""
+    return f"{stage}.g{generation}" if generation else stage
+
+
+def run_stage(launch: Launch, config: StageConfig, progress: Progress, generation: int = 0) -> None:
+    """See every item of a planned stage, or of a sweep of it, done."""
+    plan = plan_name(config.stage, generation)
+    head = planfile.read_head(launch.store, plan)
     assert head is not None
-    names = [record["name"] for record in planfile.read_all(launch.store, config.stage)]
+    names = [record["name"] for record in planfile.read_all(launch.store, plan)]
     work = Work(
         root=launch.store.root,
         config=config,
+        plan=plan,
         per_file=head["per_file"],
-        fingerprint=fingerprint,
+        fingerprint=head["fingerprint"],
+        generation=generation,
         holder=launch.holder,
         lease_s=launch.lease_s,
         respect_leases=launch.num_tasks > 1,
         items_at_once=_items_at_once(launch, config.stage),
         launcher_pid=launch.launcher_pid,
     )
-    with progress.stage(launch.store, config.stage, names):
-        for indices in _rounds(launch, config.stage, names):
+    with progress.stage(launch.store, config.stage, len(names), generation):
+        for indices in _rounds(launch, config.stage, names, generation):
             _run(launch, work, indices)
 
 
@@ -129,16 +137,19 @@ def _items_at_once(launch: Launch, stage: str) -> int:
     return max(in_one_process, launch.items_per_process if stage == "download" else 1)
 
 
-def _rounds(launch: Launch, stage: str, names: Sequence[str]) -> Iterator[list[int]]:
+def _rounds(
+    launch: Launch, stage: str, names: Sequence[str], generation: int
+) -> Iterator[list[int]]:
     """Yield the items to do, round after round, until every marker exists."""
+    done = done_items(launch.store, stage, generation)
     share = range(launch.task_index, len(names), launch.num_tasks)
-    own = [index for index in share if names[index] not in done_items(launch.store, stage)]
+    own = [index for index in share if names[index] not in done]
     if own:
         yield own
     if launch.num_tasks == 1:
         return
     waiting_told = False
-    while left := sorted(set(names) - done_items(launch.store, stage)):
+    while left := set(names) - done_items(launch.store, stage, generation):
         held = held_by_others(launch.store, stage, launch.holder, launch.lease_s)
         free = [index for index, name in enumerate(names) if name in left and name not in held]
         if free:
@@ -158,7 +169,8 @@ def _run(launch: Launch, work: Work, indices: Sequence[int]) -> None:
     store, stage = launch.store, work.config.stage
 
     def state() -> object:
-        return len(done_items(store, stage)), sorted(rows_done(store, stage).items())
+        done = len(done_items(store, stage, work.generation))
+        return done, sorted(rows_done(store, stage).items())
 
     run_items(
         work,
@@ -185,25 +197,29 @@ class Done:
     name: str
     result: Result
     run: Mapping[str, Any]
+    generation: int = 0
 
 
-def read_results(store: Store, stage: str) -> list[Done]:
-    """Read every marker of a stage, in item order.
+def read_results(store: Store, stage: str, generation: int = 0) -> list[Done]:
+    """Read every marker of a stage, or of a sweep of it, in item order.
 
     Raises:
-        RuntimeError: A marker is missing, so the stage is not finished.
+        ValueError: A marker is missing, so the stage is not finished.
     """
-    names = [record["name"] for record in planfile.read_all(store, stage)]
+    plan = plan_name(stage, generation)
+    names = [record["name"] for record in planfile.read_all(store, plan)]
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        markers = list(pool.map(lambda name: read_marker(store, ItemId(stage, name)), names))
+        markers = list(
+            pool.map(lambda name: read_marker(store, ItemId(stage, name, generation)), names)
+        )
     missing = [name for name, marker in zip(names, markers, strict=True) if marker is None]
     if missing:
-        raise RuntimeError(
-            f"{len(missing)} of {len(names)} {stage} items are not done, the first is "
-            f"{missing[0]}; run the same command again"
+        raise ValueError(
+            f"{store.root}: {len(missing)} of {len(names)} {stage} items are not done, "
+            f"first {missing[0]}; run the same command again"
         )
     return [
-        Done(name, marker["result"], marker["run"])
+        Done(name, marker["result"], marker["run"], generation)
         for name, marker in zip(names, markers, strict=True)
         if marker is not None
     ]

@@ -263,6 +263,11 @@ LAUNCH_OPTIONS = (
     _launch("allow_library_change", "go on with other library versions and record it", flag=True),
 )
 
+RETRY_FAILED = _launch(
+    "retry_failed",
+    "fetch again what failed for a passing reason (dns_error, timeout, http_server_error, …)",
+    flag=True,
+)
 OUTPUT = _launch("output", "run directory: a path, gs://… or s3://…")
 STOP_OPTIONS = (
     _launch("stop_after", "stop when this stage is done", choices=("filter", "mix")),

@@ -9,8 +9,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from shards.store import Store
 
@@ -24,12 +25,16 @@ class Progress:
     """Shows how many items of a stage are done."""
 
     @contextmanager
-    def stage(self, store: Store, stage: str, names: Sequence[str]) -> Iterator[None]:
+    def stage(self, store: Store, stage: str, total: int, generation: int = 0) -> Iterator[None]:
         """Show a stage's progress for as long as the block runs."""
         stop = threading.Event()
-        show = self._bar if sys.stderr.isatty() else self._lines
+        local = store.local_path("") is not None
+        show = partial(self._bar, _POLL_S[local]) if sys.stderr.isatty() else self._lines
         thread = threading.Thread(
-            target=show, args=(store, stage, len(names), stop), name="progress", daemon=True
+            target=show,
+            args=(lambda: _count(store, stage, generation), stage, total, stop),
+            name="progress",
+            daemon=True,
         )
         thread.start()
         try:
@@ -38,25 +43,28 @@ class Progress:
             stop.set()
             thread.join()
 
-    def _bar(self, store: Store, stage: str, total: int, stop: threading.Event) -> None:
+    def _bar(
+        self, poll_s: float, count: Callable[[], int], stage: str, total: int, stop: threading.Event
+    ) -> None:
         from rich.console import Console
         from rich.progress import Progress as Bar
 
-        poll_s = _POLL_S[store.local_path("") is not None]
         with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(stage, total=total, completed=_count(store, stage))
+            task = bar.add_task(stage, total=total, completed=count())
             while not stop.wait(poll_s):
-                bar.update(task, completed=_count(store, stage))
-            bar.update(task, completed=_count(store, stage))
+                bar.update(task, completed=count())
+            bar.update(task, completed=count())
 
-    def _lines(self, store: Store, stage: str, total: int, stop: threading.Event) -> None:
-        started, before = time.monotonic(), _count(store, stage)
+    def _lines(
+        self, count: Callable[[], int], stage: str, total: int, stop: threading.Event
+    ) -> None:
+        started, before = time.monotonic(), count()
         while not stop.wait(_PLAIN_EVERY_S):
-            done = _count(store, stage)
+            done = count()
             rate = (done - before) / (time.monotonic() - started)
             left = f", about {(total - done) / rate / 60:.0f} min left" if rate > 0 else ""
             logger.info("%s: %d of %d items done%s", stage, done, total, left)
 
 
-def _count(store: Store, stage: str) -> int:
-    return len(store.list(f"stats/{stage}", ".json"))
+def _count(store: Store, stage: str, generation: int) -> int:
+    return len(store.list(f"stats/{stage}", f".g{generation}.json"))

@@ -29,6 +29,7 @@ STALLED = 3
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _POLL_S = 0.5
 _GRACE_S = 10.0
+_LOOK_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -117,16 +118,21 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
+        # Looking costs listings, which an object store charges for; missing a worker does not.
+        look_every_s = min(_LOOK_S, self._pulse.stall_timeout_s / 10)
         last, since = self._pulse.state(), time.monotonic()
+        looked = since
         while not self._stopped.wait(_POLL_S):
             dead = self._dead_worker()
             # Workers also end when the run does, well or not: then `stop` comes first.
             if dead is not None and not self._stopped.wait(_GRACE_S):
                 self._end(f"worker process {dead} died")
-            state = self._pulse.state()
+            if time.monotonic() - looked < look_every_s:
+                continue
+            looked, state = time.monotonic(), self._pulse.state()
             if state != last:
-                last, since = state, time.monotonic()
-            elif time.monotonic() - since > self._pulse.stall_timeout_s:
+                last, since = state, looked
+            elif looked - since > self._pulse.stall_timeout_s:
                 self._end(f"no row and no item finished for {self._pulse.stall_timeout_s:g} s")
 
     def _dead_worker(self) -> int | None:

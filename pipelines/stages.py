@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from filters import Chain
-from pipelines import accounting, job
+from pipelines import accounting, job, sweeps
 from pipelines.accounting import FilterTotals, Line
 from pipelines.job import Inputs
 from pipelines.launch import Done, Launch, check_fingerprint, plan_stage, read_results, run_stage
@@ -70,7 +70,7 @@ class Run:
             filter_items(inputs.files, self.values.limit),
         )
         config = job.filter_config(self.values, inputs, chains)
-        run_stage(self.launch, config, self.fingerprints["filter"], self.progress)
+        run_stage(self.launch, config, self.progress)
         self.read_filter(len(inputs.unreadable))
 
     def read_filter(self, unreadable_at_plan: int = 0) -> None:
@@ -100,7 +100,7 @@ class Run:
         if planfile.read_head(self.store, "mix") is None:
             items = list(_mix_items(read_results(self.store, "filter")))
         self._plan(found, items, per_file=1)
-        run_stage(self.launch, job.mix_config(self.values), self.fingerprints["mix"], self.progress)
+        run_stage(self.launch, job.mix_config(self.values), self.progress)
         self._close("mix", accounting.mix_line(_results(self.store, "mix")))
         self.store.delete_tree("buckets")
 
@@ -112,9 +112,25 @@ class Run:
             rows = job.shard_size(self.values)
             items = list(_download_items(read_results(self.store, "mix"), rows))
         self._plan(found, items)
-        config = job.download_config(self.values, rules)
-        run_stage(self.launch, config, self.fingerprints["download"], self.progress)
-        done = read_results(self.store, "download")
+        run_stage(self.launch, job.download_config(self.values, rules), self.progress)
+        self._close_download()
+
+    def retry_failed(self, rules: Chain) -> int:
+        """Fetch again what failed for a passing reason, and return how many shards had any.
+
+        A sweep is a generation of its own: an unfinished one is finished before a new one begins.
+        """
+        generation = sweeps.unfinished_or_next(self.store)
+        planned = sweeps.plan(self.store, generation, self.fingerprints["download"])
+        if planned:
+            config = job.download_config(self.values, rules)
+            run_stage(self.launch, config, self.progress, generation)
+            self.lines.pop()
+            self._close_download()
+        return planned
+
+    def _close_download(self) -> None:
+        done = sweeps.newest_results(self.store)
         self.shards = tuple(_shard_entry(each) for each in done)
         self._close("download", accounting.download_line([each.result for each in done]))
 
@@ -135,7 +151,12 @@ class Run:
         accounting.check_chain(self.lines)
         if stage == "download" or planfile.read_head(self.store, _NEXT[stage]) is None:
             self._write_manifest(stage)
-        winners = {d.name: d.run["attempt"] for d in read_results(self.store, stage)}
+        done = (
+            sweeps.newest_results(self.store)
+            if stage == "download"
+            else read_results(self.store, stage)
+        )
+        winners = {each.name: each.run["attempt"] for each in done}
         commit.collect_garbage(self.store, stage, winners, self._gc_min_age_s())
 
     def _write_manifest(self, stage: str) -> None:
@@ -209,7 +230,7 @@ def _shard_entry(done: Done) -> ShardEntry:
     files = {file["name"].rpartition(".")[2]: file for file in done.result["files"]}
     return ShardEntry(
         name=done.name,
-        generation=0,
+        generation=done.generation,
         planned=done.result["planned"],
         samples=done.result["samples"],
         tar_size=files["tar"]["size"],

@@ -42,9 +42,10 @@ class Work:
 
     root: str  # the run directory
     config: StageConfig
+    plan: str  # folder of the plan under `_items/`
     per_file: int  # items per plan file
     fingerprint: str
-    generation: int = 0
+    generation: int = 0  # 0, or the number of the sweep
     holder: str = "task-0"  # this launcher's name on leases
     lease_s: float = 30.0
     respect_leases: bool = False  # skip items that another launcher holds
@@ -55,7 +56,7 @@ class Work:
 def do_item(work: Work, index: int) -> str | None:
     """Do one item unless it is done, and return its name; None where another launcher has it."""
     store = Store(work.root)
-    record = planfile.read_one(store, work.config.stage, index, work.per_file, work.fingerprint)
+    record = planfile.read_one(store, work.plan, index, work.per_file, work.fingerprint)
     item = ItemId(work.config.stage, record["name"], work.generation)
     if recorded(store, item, run_facts(time.time())) is not None:
         return item.item

@@ -5,6 +5,7 @@ A shard without samples is a valid empty tar, so shard numbers stay contiguous.
 
 from __future__ import annotations
 
+import io
 import tarfile
 from collections.abc import Mapping
 from typing import BinaryIO
@@ -44,6 +45,14 @@ class TarWriter:
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._offset += len(data)
+
+
+def first_member(data: bytes) -> bytes:
+    """Return the content of the first member of a sample's byte range: its image."""
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+        content = tar.extractfile(tar.getmembers()[0])
+        assert content is not None
+        return content.read()
 
 
 def _header(name: str, size: int) -> bytes:
