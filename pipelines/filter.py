@@ -40,8 +40,7 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
         return
     run = Run(values, launch)
     run.check(inputs, chains)
-    spec = {name: chain.spec() for name, chain in chains.items()}
-    rundir.write_run_json(launch.store, values, inputs, settings, spec, argv)
+    rundir.write_run_json(launch.store, values, inputs, settings, chains, argv)
     run.filter(inputs, chains)
     stop_after = "filter" if values.metadata_only else values.stop_after
     if stop_after != "filter":

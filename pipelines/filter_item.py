@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filters import Chain, ChainCounts, ChainResult, apply_chain
+from filters import Chain, ChainCounts, ChainResult, Mode, apply_chain
 from pipelines import buckets
 from pipelines.leases import Running
 from pipelines.metadata import PieceReader, UnreadableError
@@ -46,7 +46,7 @@ class FilterConfig:
     num_buckets: int
     seed: int
     sample: float | None  # share of URLs; None for all
-    funnel: str  # full | first
+    funnel: Mode
     rejects: str  # none | sample | all
     max_unreadable: int
     stage: str = STAGE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -258,6 +259,7 @@ def fetch_config(values: argparse.Namespace) -> FetchConfig:
     if values.user_agent:
         given["user_agent"] = values.user_agent
     return FetchConfig(
+        decode_threads=_decode_threads(values.workers),
         connections=values.connections,
         deadline_s=values.fetch_deadline_s,
         max_body_bytes=values.max_body_bytes,
@@ -268,6 +270,13 @@ def fetch_config(values: argparse.Namespace) -> FetchConfig:
         dns_servers=tuple(values.dns_servers.split(",")) if values.dns_servers else (),
         **given,
     )
+
+
+def _decode_threads(workers: int | None) -> int:
+    """Share this machine's cores out to local workers; a remote worker process has about one."""
+    if workers is None:
+        return 2
+    return max(1, len(os.sched_getaffinity(0)) // workers)
 
 
 def download_config(values: argparse.Namespace, rules: Chain) -> DownloadConfig:

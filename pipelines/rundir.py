@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from filters import Chain
 from pipelines.job import Inputs
 from pipelines.options import JOB_OPTIONS
 from shards.commit import encode
@@ -70,7 +71,7 @@ def write_run_json(
     values: argparse.Namespace,
     inputs: Inputs,
     rules: Mapping[str, Mapping[str, str]],
-    spec: Mapping[str, Any],
+    chains: Mapping[str, Chain],
     command: Sequence[str],
 ) -> None:
     """Record what this run is, unless an earlier start of it did."""
@@ -89,7 +90,7 @@ def write_run_json(
             if option.affects_output
         },
         "rule_settings": {source: dict(settings) for source, settings in rules.items()},
-        "rules": dict(spec),
+        "rules": {source: chain.spec() for source, chain in chains.items()},
         "library_changes": [],
     }
     store.create(RUN_JSON, encode(recorded))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipelines.transforms import DoItems
 from pipelines.worker import Work
@@ -55,8 +58,9 @@ def run_items(
     """Do the given items; returns when the runner says that all went through."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     options = PipelineOptions(_flags(beam_flags, workers, mode, local))
-    watchdog = Watchdog(pulse, workers > 1 and mode == "processes") if local else None
-    pipeline = beam.Pipeline(options=options)
+    in_processes = local and workers > 1 and mode == "processes"
+    watchdog = Watchdog(pulse, in_processes) if local else None
+    pipeline = beam.Pipeline(_process_runner() if in_processes else None, options)
     _ = pipeline | DoItems(work, indices)
     try:
         if watchdog:
@@ -79,7 +83,6 @@ def _flags(beam_flags: Sequence[str], workers: int, mode: str, local: bool) -> l
         flags.append("--no_save_main_session")
     if not local:
         return flags
-    running = {"threads": "multi_threading", "processes": "multi_processing"}[mode]
     kept = [flag for flag in flags if not flag.startswith("--runner")]
     if "--runner" in flags:
         position = flags.index("--runner")
@@ -87,9 +90,18 @@ def _flags(beam_flags: Sequence[str], workers: int, mode: str, local: bool) -> l
     return [
         *kept,
         f"--runner={_FN_API_RUNNER}",
-        f"--direct_running_mode={running if workers > 1 else 'in_memory'}",
+        # Processes are the runner's environment, not one of Beam's modes: see `_process_runner`.
+        f"--direct_running_mode={'multi_threading' if mode == 'threads' else 'in_memory'}",
         f"--direct_num_workers={workers}",
     ]
+
+
+def _process_runner() -> fn_runner.FnApiRunner:
+    """Return a runner whose workers are `pipelines.local_worker`: what `multi_processing` lacks."""
+    # It warns that `in_memory` has one worker; the environment below has as many as asked for.
+    logging.getLogger(fn_runner.__name__).setLevel(logging.ERROR)
+    command = f"exec {shlex.quote(sys.executable)} -m pipelines.local_worker {os.getpid()}"
+    return fn_runner.FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
 
 class Watchdog:
@@ -137,7 +149,7 @@ class Watchdog:
 
     def _dead_worker(self) -> int | None:
         """Return a worker that ended while the run goes on. It would never be missed otherwise."""
-        alive = children(os.getpid()) if self._has_workers else set()
+        alive = workers(os.getpid()) if self._has_workers else set()
         gone = self._workers - alive
         self._workers |= alive
         return next(iter(gone), None)
@@ -153,25 +165,27 @@ class Watchdog:
         os._exit(STALLED)
 
 
-def children(pid: int) -> set[int]:
-    """Return the living child processes of a process (none where /proc is absent)."""
+def workers(pid: int) -> set[int]:
+    """Return the living Beam workers among a process's children (none where /proc is absent)."""
     found = set()
     with suppress(FileNotFoundError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:
                 found |= {int(child) for child in file.read().split()}
-    return {child for child in found if _alive(child)}
+    return {child for child in found if _is_worker(child)}
 
 
 def _descendants(pid: int) -> set[int]:
-    # Beam starts a worker through a shell, so the worker is a grandchild.
-    below = children(pid)
+    # A careful item's decoder is a worker's child.
+    below = workers(pid)
     return below.union(*map(_descendants, below))
 
 
-def _alive(pid: int) -> bool:
+def _is_worker(pid: int) -> bool:
+    # Whoever runs a job in process may have children of its own, which come and go. A
+    # process that has ended but was not waited for has an empty command line.
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"sdk_worker_main" in file.read()
     except OSError:
         return False

@@ -213,7 +213,7 @@ def resolve(source: Source, names: Iterable[str], where: str) -> dict[str, tuple
                 f"say which with --columns {canonical}=NAME"
             )
         elif matches:
-            found[canonical] = (exact or matches)[:1]
+            found[canonical] = tuple((exact or matches)[:1])
     for canonical in REQUIRED:
         if not found.get(canonical):
             raise ValueError(
