@@ -19,13 +19,14 @@ from filters import Chain, build_chain
 from pipelines.download_item import DownloadConfig
 from pipelines.fetch import FetchConfig
 from pipelines.filter_item import FilterConfig
+from pipelines.metadata import PieceReader
 from pipelines.mix_item import MixConfig
 from pipelines.options import DOWNLOAD_OPTIONS, FILTER_OPTIONS, MIX_OPTIONS, Option
 from pipelines.sources import SAFETY_COLUMNS, SOURCES, Source, resolve, with_columns
 from pipelines.workplan import inputs as workplan_inputs
 from pipelines.workplan.fingerprint import Fingerprint, fingerprint
 from pipelines.workplan.inputs import InputFile, Unreadable
-from pipelines.workplan.items import num_buckets
+from pipelines.workplan.items import num_buckets, whole_file
 from shards.image import PROFILES, StoreSpec
 from shards.store import Store
 
@@ -87,7 +88,23 @@ def read_inputs(values: argparse.Namespace) -> Inputs:
         )
     for file in files:
         resolve(sources[file.source], file.columns, file.path)
+    if values.limit is not None:
+        files = [_counted(file, sources[file.source], values.limit) for file in files]
     return Inputs(tuple(files), tuple(unreadable), sources)
+
+
+def _counted(file: InputFile, source: Source, limit: int) -> InputFile:
+    """Count the records that only parsing can count, as far as a limit needs to know."""
+    if file.rows is not None:
+        return file
+    (extent,) = file.extents
+    reader = PieceReader(whole_file(file), resolve(source, file.columns, file.path))
+    rows = 0
+    for batch, _ in reader:
+        rows += len(batch)
+        if rows + reader.bad_rows >= limit:
+            break
+    return replace(file, extents=(replace(extent, rows=rows + reader.bad_rows),))
 
 
 def _expand(source: str, patterns: Iterable[str]) -> list[str]:

@@ -150,6 +150,12 @@ def _pieces(files: Iterable[InputFile]) -> Iterator[Piece]:
             first_row, tombstones = first_row + (rows or 0), ""
 
 
+def whole_file(file: InputFile) -> Piece:
+    """Return a file that has one extent as one piece."""
+    (piece,) = _pieces([file])
+    return piece
+
+
 def _merged(extents: Sequence[Extent]) -> Iterator[list[Extent]]:
     group: list[Extent] = []
     for extent in extents:
