@@ -7,8 +7,10 @@ which never depends on the order of flags or of a directory listing.
 from __future__ import annotations
 
 import codecs
+import csv
 import hashlib
 import posixpath
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ import pyarrow.parquet as pq
 FOOTER_THREADS = 32
 TEXT_EXTENT_BYTES = 64 << 20
 _SCAN_BLOCK = 4 << 20
+_BARE_RETURN = re.compile(rb"\r(?!\n)")
 TEXT_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 COMPRESSIONS = (".gz", ".zst", ".bz2")
 _SUFFIXES = (".parquet", *TEXT_DELIMITERS)
@@ -185,37 +188,56 @@ def _describe_text(source: str, name: str, path: str, headerless: bool) -> Input
     info: dict[str, Any] = filesystem.info(inner)
     delimiter = text_delimiter(path)
     assert delimiter is not None
-    with fsspec.open(path, "rb", compression="infer") as file:
-        first = file.readline()
-    if not first:
-        raise pa.ArrowInvalid("the file is empty")
+    first = _first_record(path, delimiter)
     marked = len(codecs.BOM_UTF8) if first.startswith(codecs.BOM_UTF8) else 0
     body = marked if headerless else len(first)
-    cells = first[marked:].decode().rstrip("\r\n").split(delimiter)
-    columns = map(str, range(len(cells))) if headerless else (cell.strip('"') for cell in cells)
+    cells = _cells(first[marked:].decode(errors="replace" if headerless else "strict"), delimiter)
+    columns = map(str, range(len(cells))) if headerless else cells
     changed = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("updated")
-    splittable = delimiter == "\t" and not is_compressed(path)
-    extents = _line_extents(path, body) if splittable else (Extent(None, body, None),)
     size = int(info["size"])
+    extents: tuple[Extent, ...] = (Extent(None, body, None),)
+    if not is_compressed(path):
+        if size == body:  # a header and nothing else
+            extents = ()
+        elif delimiter == "\t":
+            extents = _line_extents(path, body)
     return InputFile(source, name, path, size, f"changed {changed}", extents, tuple(columns))
+
+
+def _first_record(path: str, delimiter: str) -> bytes:
+    """Return the bytes of the first record, which in CSV goes on while a quote is open."""
+    with fsspec.open(path, "rb", compression="infer") as file:
+        first: bytes = file.readline()
+        while delimiter != "\t" and first.count(b'"') % 2 and (more := file.readline()):
+            first += more
+    if not first:
+        raise pa.ArrowInvalid("the file is empty")
+    return first
+
+
+def _cells(record: str, delimiter: str) -> list[str]:
+    if delimiter == "\t":
+        return record.rstrip("\r\n").split("\t")
+    return next(csv.reader(record.splitlines(keepends=True), strict=False), [])
 
 
 def _line_extents(path: str, body: int) -> tuple[Extent, ...]:
     """Cut a TSV file at line ends into extents of about `TEXT_EXTENT_BYTES`, counting lines.
 
     Only TSV: a quoted CSV field may hold line ends, so CSV cannot be cut without parsing it.
+    Nor can a file with bare carriage returns, which the parser takes for line ends.
     """
     extents: list[Extent] = []
     with fsspec.open(path, "rb") as file:
         file.seek(body)
         start, lines, ends_line = body, 0, True
         while block := file.read(_SCAN_BLOCK):
+            if block.endswith(b"\r") or file.tell() - start >= TEXT_EXTENT_BYTES:
+                block += b"" if block.endswith(b"\n") else file.readline()
+            if b"\r" in block and _BARE_RETURN.search(block):
+                return (Extent(None, body, None),)
             lines += block.count(b"\n")
             ends_line = block.endswith(b"\n")
-            if not ends_line and file.tell() - start >= TEXT_EXTENT_BYTES:
-                lines += 1
-                rest = file.readline()
-                ends_line = rest.endswith(b"\n") or not rest
             if ends_line and file.tell() - start >= TEXT_EXTENT_BYTES:
                 extents.append(Extent(lines, start, file.tell()))
                 start, lines = file.tell(), 0
