@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 
+from pipelines.failures import JobFailedError, mendable
 from pipelines.fetch import NetworkUnhealthy
 from pipelines.launch import Launch
 from pipelines.metadata import UnreadableError
@@ -18,16 +18,12 @@ from shards.store import Store
 
 __all__ = ["Parsed", "launch_of", "report_errors", "say"]
 
-# A worker's error reaches the launcher as the text of a RuntimeError.
-_OURS_IN_WORKER = re.compile(
-    r"^(?:ValueError|[\w.]*\.(?:UnreadableError|NetworkUnhealthy|ClaimVoidError)): (.*?)"
-    r"(?: \[while running '.*)?$",
-    re.MULTILINE,
-)
-
 
 def report_errors(action: Callable[[], None]) -> int:
-    """Run a command; what the user can mend becomes one line and exit code 2."""
+    """Run a command; returns its exit code.
+
+    What the user can mend becomes one line and code 2, a failed remote job one line and code 1.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_not_beams_worker_log)
@@ -37,11 +33,14 @@ def report_errors(action: Callable[[], None]) -> int:
         if isinstance(error, ValueError) and type(error) not in (ValueError, UnreadableError):
             raise  # a library's own (Arrow's, JSON's, Unicode's): a fault of ours
         return _fail(str(error))
+    except JobFailedError as error:
+        told = mendable(error.text)
+        return _fail(str(error), code=1) if told is None else _fail(told)
     except RuntimeError as error:
-        found = _OURS_IN_WORKER.findall(str(error))
-        if not found:
+        told = mendable(str(error))
+        if told is None:
             raise
-        return _fail(found[-1])
+        return _fail(told)
     return 0
 
 
@@ -50,10 +49,10 @@ def _not_beams_worker_log(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Worker: ")
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, code: int = 2) -> int:
     one_line = " ".join(message.removesuffix("]").split(" [while running")[0].split())
     sys.stderr.write(f"error: {one_line}\n")
-    return 2
+    return code
 
 
 def say(lines: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
 """Runs a stage's items on a Beam runner, and ends a local run that no longer moves.
 
 FnApiRunner retries nothing and hangs for ever when a worker process dies, so durability
-comes from done-markers, and a watchdog ends what stands still. This is one of the two
-modules that import Beam; the other is `transforms`.
+comes from done-markers, and a watchdog ends what stands still. Beam is imported
+here, in `transforms` and in `local_worker`, nowhere else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.runner import PipelineResult, PipelineState
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from pipelines.failures import JobFailedError
 from pipelines.transforms import DoItems
 from pipelines.worker import Work
 
@@ -55,9 +58,17 @@ def run_items(
     local: bool,
     pulse: Pulse,
 ) -> None:
-    """Do the given items; returns when the runner says that all went through."""
+    """Do the given items; returns when the runner says that all went through.
+
+    Raises:
+        JobFailedError: A remote runner gave up. A local one raises what Beam raises.
+    """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    options = PipelineOptions(_flags(beam_flags, workers, mode, local))
+    options = PipelineOptions(
+        _local_flags(beam_flags, workers, mode)
+        if local
+        else _remote_flags(beam_flags, work.config.stage)
+    )
     in_processes = local and workers > 1 and mode == "processes"
     watchdog = Watchdog(pulse, in_processes) if local else None
     pipeline = beam.Pipeline(_process_runner() if in_processes else None, options)
@@ -65,24 +76,39 @@ def run_items(
     try:
         if watchdog:
             watchdog.start()
-        result = pipeline.run()
-        result.wait_until_finish()
+        _wait(pipeline.run(), work.config.stage, local)
     finally:
         if watchdog:
             watchdog.stop()
-    if result.state != "DONE":
-        raise RuntimeError(
-            f"the {work.config.stage} job ended as {result.state}; see the runner's messages, "
-            "then run the same command again to go on"
-        )
 
 
-def _flags(beam_flags: Sequence[str], workers: int, mode: str, local: bool) -> list[str]:
-    flags = list(beam_flags)
-    if not any(flag in ("--save_main_session", "--no_save_main_session") for flag in flags):
-        flags.append("--no_save_main_session")
-    if not local:
-        return flags
+def _wait(result: PipelineResult, stage: str, local: bool) -> None:
+    failures = () if local else _remote_failures()
+    try:
+        result.wait_until_finish()
+    except failures as error:
+        raise JobFailedError(stage, str(error)) from error
+    if result.state != PipelineState.DONE:
+        raise JobFailedError(stage, f"it ended as {result.state}")
+
+
+def _remote_failures() -> tuple[type[Exception], ...]:
+    """Return what remote runners raise for a job that failed: Dataflow's is no RuntimeError."""
+    # Importing it would cost the other runners a second; the runner in use has done so.
+    module = sys.modules.get("apache_beam.runners.dataflow.dataflow_runner")
+    return (RuntimeError, module.DataflowRuntimeException) if module else (RuntimeError,)
+
+
+def _remote_flags(beam_flags: Sequence[str], stage: str) -> list[str]:
+    flags = _common_flags(beam_flags)
+    if not any(flag.partition("=")[0] == "--job_name" for flag in flags):
+        # Beam's own default holds the user's name and tells nobody which stage this is.
+        flags.append(f"--job_name=groundwork-{stage}-{uuid.uuid4().hex[:8]}")
+    return flags
+
+
+def _local_flags(beam_flags: Sequence[str], workers: int, mode: str) -> list[str]:
+    flags = _common_flags(beam_flags)
     kept = [flag for flag in flags if not flag.startswith("--runner")]
     if "--runner" in flags:
         position = flags.index("--runner")
@@ -94,6 +120,12 @@ def _flags(beam_flags: Sequence[str], workers: int, mode: str, local: bool) -> l
         f"--direct_running_mode={'multi_threading' if mode == 'threads' else 'in_memory'}",
         f"--direct_num_workers={workers}",
     ]
+
+
+def _common_flags(beam_flags: Sequence[str]) -> list[str]:
+    if any(flag in ("--save_main_session", "--no_save_main_session") for flag in beam_flags):
+        return list(beam_flags)
+    return [*beam_flags, "--no_save_main_session"]
 
 
 def _process_runner() -> fn_runner.FnApiRunner:
