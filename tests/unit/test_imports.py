@@ -1,0 +1,45 @@
+"""Importing is free: no model library, no Beam, no network library, no thread."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "apache_beam", "spacy", "transformers", "gcsfs", "s3fs", "rich", "img2dataset")
+
+PACKAGES = ("shards", "filters", "grounding", "cogvlm", "pipelines")
+COMMANDS = ("pipelines.filter", "pipelines.download", "pipelines.lint")
+
+_PROBE = """
+import importlib, json, sys, threading
+importlib.import_module(sys.argv[1])
+heavy = [name for name in json.loads(sys.argv[2]) if name in sys.modules]
+print(json.dumps([heavy, threading.active_count()]))
+"""
+
+
+@pytest.mark.parametrize("module", [*PACKAGES, *COMMANDS, "pipelines.fetch", "shards.image"])
+def test_importing_is_free(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, module, json.dumps(HEAVY)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == [[], 1]
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_imports_no_beam(module: str) -> None:
+    code = (
+        f"import sys, importlib; m = importlib.import_module({module!r})\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "assert 'apache_beam' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: python -m" in done.stdout
