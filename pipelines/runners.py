@@ -33,6 +33,7 @@ STALLED = 3
 """Exit code of a run that the watchdog ended."""
 
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_WORKER_MODULE = "pipelines.local_worker"
 _POLL_S = 0.5
 _GRACE_S = 10.0
 _LOOK_S = 10.0
@@ -70,7 +71,7 @@ def run_items(
         else _remote_flags(beam_flags, work.config.stage)
     )
     in_processes = local and workers > 1 and mode == "processes"
-    watchdog = Watchdog(pulse, in_processes) if local else None
+    watchdog = Watchdog(pulse) if local else None
     pipeline = beam.Pipeline(_process_runner() if in_processes else None, options)
     _ = pipeline | DoItems(work, indices)
     try:
@@ -113,11 +114,12 @@ def _local_flags(beam_flags: Sequence[str], workers: int, mode: str) -> list[str
     if "--runner" in flags:
         position = flags.index("--runner")
         kept = [flag for i, flag in enumerate(flags) if i not in (position, position + 1)]
+    # Processes are the runner's environment, not one of Beam's modes: see `_process_runner`.
+    running = "multi_threading" if workers > 1 and mode == "threads" else "in_memory"
     return [
         *kept,
         f"--runner={_FN_API_RUNNER}",
-        # Processes are the runner's environment, not one of Beam's modes: see `_process_runner`.
-        f"--direct_running_mode={'multi_threading' if mode == 'threads' else 'in_memory'}",
+        f"--direct_running_mode={running}",
         f"--direct_num_workers={workers}",
     ]
 
@@ -132,22 +134,15 @@ def _process_runner() -> fn_runner.FnApiRunner:
     """Return a runner whose workers are `pipelines.local_worker`: what `multi_processing` lacks."""
     # It warns that `in_memory` has one worker; the environment below has as many as asked for.
     logging.getLogger(fn_runner.__name__).setLevel(logging.ERROR)
-    command = f"exec {shlex.quote(sys.executable)} -m pipelines.local_worker {os.getpid()}"
+    command = f"exec {shlex.quote(sys.executable)} -m {_WORKER_MODULE} {os.getpid()}"
     return fn_runner.FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
 
 class Watchdog:
-    """Ends this process and its workers when a run makes no progress or a worker has died.
+    """Ends this process and its workers when a run makes no progress or a worker has died."""
 
-    Args:
-        pulse: What counts as progress.
-        has_workers: Whether this process's children are workers. Without worker processes
-            they are decoders of careful items, which come and go.
-    """
-
-    def __init__(self, pulse: Pulse, has_workers: bool) -> None:
+    def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse
-        self._has_workers = has_workers
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -181,7 +176,7 @@ class Watchdog:
 
     def _dead_worker(self) -> int | None:
         """Return a worker that ended while the run goes on. It would never be missed otherwise."""
-        alive = workers(os.getpid()) if self._has_workers else set()
+        alive = workers(os.getpid())
         gone = self._workers - alive
         self._workers |= alive
         return next(iter(gone), None)
@@ -190,9 +185,9 @@ class Watchdog:
         if self._stopped.is_set():
             return
         logger.error("%s; ended. What is done is kept: run the same command again", why)
-        for process in _descendants(os.getpid()):
+        for worker in workers(os.getpid()):
             with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+                os.kill(worker, signal.SIGKILL)
         sys.stderr.flush()
         os._exit(STALLED)
 
@@ -207,17 +202,11 @@ def workers(pid: int) -> set[int]:
     return {child for child in found if _is_worker(child)}
 
 
-def _descendants(pid: int) -> set[int]:
-    # A careful item's decoder is a worker's child.
-    below = workers(pid)
-    return below.union(*map(_descendants, below))
-
-
 def _is_worker(pid: int) -> bool:
-    # Whoever runs a job in process may have children of its own, which come and go. A
-    # process that has ended but was not waited for has an empty command line.
+    # Whoever runs a job in process may have children of its own, and so has a careful item:
+    # they come and go. A process that ended but was not waited for has an empty command line.
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"sdk_worker_main" in file.read()
+            return _WORKER_MODULE.encode() in file.read()
     except OSError:
         return False
