@@ -37,7 +37,9 @@ bench: setup
 docs: setup
 	$(BIN)/python -m scripts.make_docs
 
-image:
+image: setup
+	mkdir -p build
+	$(BIN)/python -m scripts.worker_requirements > build/worker-requirements.txt
 	docker build --target worker --tag $(IMAGE) .
 
 # Public hashes for every platform, no addresses. torch and torchvision are a matching pair.

@@ -14,17 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
-from collections.abc import Iterable, Sequence
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[1]
-LAUNCHER_REQUIREMENT = "apache-beam[gcp]"
+from scripts.worker_requirements import LOCK, closure, core_requirements, locked
 
 _UNREACHABLE = re.compile(
     r"failed to fetch|error sending request|dns error|connection|network|temporary failure", re.I
@@ -39,9 +34,7 @@ def worker_python() -> str:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder.name], check=True)
     python = f"{folder.name}/bin/python"
     wanted = Path(folder.name, "requirements.txt")
-    wanted.write_text(
-        locked(closure(core_requirements()), (ROOT / "requirements.lock").read_text())
-    )
+    wanted.write_text(locked(closure(core_requirements()), LOCK.read_text()))
     try:
         install(python, ["--require-hashes", "--no-deps", "-r", str(wanted)])
     except NoIndexError as error:
@@ -50,43 +43,6 @@ def worker_python() -> str:
 
 
 _kept: list[tempfile.TemporaryDirectory[str]] = []  # removed when the interpreter ends
-
-
-def core_requirements() -> list[str]:
-    """Return the project's dependencies without extras, and Beam as the worker image has it."""
-    with open(ROOT / "pyproject.toml", "rb") as file:
-        core: list[str] = tomllib.load(file)["project"]["dependencies"]
-    return [*core, LAUNCHER_REQUIREMENT]
-
-
-def closure(requirements: Iterable[str]) -> set[str]:
-    """Return the canonical names of everything the requirements need, themselves included.
-
-    Follows the metadata of the packages installed here, which the lock describes.
-    """
-    todo = [Requirement(text) for text in requirements]
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while todo:
-        each = todo.pop()
-        node = (str(canonicalize_name(each.name)), frozenset(each.extras))
-        if node in seen:
-            continue
-        seen.add(node)
-        for text in metadata.requires(each.name) or []:
-            needed = Requirement(text)
-            marker = needed.marker
-            if marker is None or any(marker.evaluate({"extra": x}) for x in ("", *each.extras)):
-                todo.append(needed)
-    return {name for name, _ in seen}
-
-
-def locked(names: set[str], lock: str) -> str:
-    """Return the lines of a lock, hashes included, that pin these names."""
-    entries = [entry for entry in re.split(r"(?m)^(?=[A-Za-z0-9])", lock) if entry[:1].isalnum()]
-    pins = {str(canonicalize_name(re.split(r"[=\[ ;]", entry)[0])): entry for entry in entries}
-    missing = sorted(names - pins.keys())
-    assert not missing, f"requirements.lock lacks {missing}; lock again"
-    return "".join(pins[name] for name in sorted(names))
 
 
 class NoIndexError(RuntimeError):
