@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from pipelines.workplan.inputs import is_compressed, text_delimiter
+from pipelines.workplan.inputs import is_compressed, open_text, text_delimiter
 from pipelines.workplan.items import Piece
 
 BATCH_ROWS = 65_536
@@ -74,9 +74,10 @@ class PieceReader:
 
     def _text(self, wanted: Sequence[str], delimiter: str) -> Iterator[pa.RecordBatch]:
         tsv = delimiter == "\t"
-        with fsspec.open(self.piece.path, "rb", compression="infer") as file:
-            file.seek(self.piece.start)
-            source = file if is_compressed(self.piece.path) else _Until(file, self.piece)
+        packed = is_compressed(self.piece.path)
+        with open_text(self.piece.path) as file:
+            file.read(self.piece.start) if packed else file.seek(self.piece.start)
+            source = file if packed else _Until(file, self.piece)
             yield from pacsv.open_csv(
                 source,
                 read_options=pacsv.ReadOptions(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
+import io
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import fsspec
 import pyarrow as pa
@@ -26,6 +28,7 @@ _SCAN_BLOCK = 4 << 20
 _BARE_RETURN = re.compile(rb"\r(?!\n)")
 TEXT_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 COMPRESSIONS = (".gz", ".zst", ".bz2")
+_DAMAGE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, EOFError)
 _SUFFIXES = (".parquet", *TEXT_DELIMITERS)
 
 
@@ -115,6 +118,18 @@ def is_compressed(path: str) -> bool:
     return bool(_compression(path))
 
 
+@contextmanager
+def open_text(path: str) -> Iterator[BinaryIO]:
+    """Open a text file for reading from its start, decompressed."""
+    if path.lower().endswith(".zst"):
+        # Arrow's own decoder: fsspec needs a package for it and gives no lines.
+        with fsspec.open(path, "rb") as packed, pa.CompressedInputStream(packed, "zstd") as raw:
+            yield cast(BinaryIO, io.BufferedReader(raw))
+    else:
+        with fsspec.open(path, "rb", compression="infer") as file:
+            yield file
+
+
 def relative_names(paths: Sequence[str]) -> list[str]:
     """Return each path relative to the deepest folder that holds them all."""
     inner = [path.partition("://")[2] or path for path in paths]
@@ -154,7 +169,7 @@ def _describe_one(source: str, name: str, path: str, headerless: bool) -> InputF
         if text_delimiter(path) is None:
             return _describe_parquet(source, name, path)
         return _describe_text(source, name, path, headerless)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, EOFError, UnicodeDecodeError) as error:
+    except (*_DAMAGE, UnicodeDecodeError, csv.Error) as error:
         return Unreadable(source, name, f"{path}: {str(error).splitlines()[0]}")
 
 
@@ -206,19 +221,21 @@ def _describe_text(source: str, name: str, path: str, headerless: bool) -> Input
 
 def _first_record(path: str, delimiter: str) -> bytes:
     """Return the bytes of the first record, which in CSV goes on while a quote is open."""
-    with fsspec.open(path, "rb", compression="infer") as file:
-        first: bytes = file.readline()
+    with open_text(path) as file:
+        first = file.readline()
         while delimiter != "\t" and first.count(b'"') % 2 and (more := file.readline()):
             first += more
     if not first:
         raise pa.ArrowInvalid("the file is empty")
-    return first
+    bare = _BARE_RETURN.search(first)
+    ends_there = bare and (delimiter == "\t" or first.count(b'"', 0, bare.end()) % 2 == 0)
+    return first[: bare.end()] if bare and ends_there else first
 
 
 def _cells(record: str, delimiter: str) -> list[str]:
     if delimiter == "\t":
         return record.rstrip("\r\n").split("\t")
-    return next(csv.reader(record.splitlines(keepends=True), strict=False), [])
+    return next(csv.reader(io.StringIO(record, newline="")), [])
 
 
 def _line_extents(path: str, body: int) -> tuple[Extent, ...]:
