@@ -61,13 +61,17 @@ def drop_invalid(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
-        raw = texts.cast(pa.binary()).to_pylist()
-        bad = pa.array([value is not None and not _is_utf8(value) for value in raw])
-        good = [
-            None if is_bad else value for value, is_bad in zip(raw, bad.to_pylist(), strict=True)
-        ]
-        return pa.array(good, pa.binary()).cast(pa.string()), bad
+        bad = _invalid_rows(texts)
+        return pc.if_else(bad, pa.scalar(None, texts.type), texts), bad
     return texts, pa.repeat(pa.scalar(False), len(texts))
+
+
+def _invalid_rows(texts: pa.Array) -> pa.Array:
+    """Mark the rows that are not UTF-8; only those beyond ASCII become Python objects."""
+    raw = texts.cast(pa.binary())
+    beyond_ascii = pc.fill_null(pc.match_substring_regex(raw, r"[\x80-\xff]"), False)
+    verdicts = [not _is_utf8(value) for value in raw.filter(beyond_ascii).to_pylist()]
+    return pc.replace_with_mask(beyond_ascii, beyond_ascii, pa.array(verdicts, pa.bool_()))
 
 
 def _is_utf8(value: bytes) -> bool:
