@@ -40,9 +40,15 @@ class LeaseKeeper:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def hold(self, item: ItemId) -> Iterator[Running]:
-        """Keep a lease on an item for as long as the block runs."""
+    def hold(self, item: ItemId, respect_others: bool) -> Iterator[Running | None]:
+        """Keep a lease on an item for as long as the block runs.
+
+        Yields None where `respect_others` and another living launcher has it.
+        """
         running = Running(item)
+        if respect_others and not self._take(running):
+            yield None
+            return
         with self._lock:
             self._items[id(running)] = running
             if self._thread is None:
@@ -56,6 +62,14 @@ class LeaseKeeper:
                 del self._items[id(running)]
             self._store.delete(item.lease)
 
+    def _take(self, running: Running) -> bool:
+        """Make the lease, one winner among any number of launchers, or take over a dead one."""
+        item = running.item
+        if self._store.create(item.lease, self._content(running)):
+            return True
+        others = held_by_others(self._store, item.stage, self._holder, self._interval_s)
+        return item.item not in others
+
     def _refresh(self) -> None:
         while True:
             time.sleep(self._interval_s)
@@ -65,10 +79,12 @@ class LeaseKeeper:
                 self._write(running)
 
     def _write(self, running: Running) -> None:
-        content = {"holder": self._holder, "rows_done": running.rows_done}
         with self._lock:
             if id(running) in self._items:
-                self._store.write(running.item.lease, encode(content))
+                self._store.write(running.item.lease, self._content(running))
+
+    def _content(self, running: Running) -> bytes:
+        return encode({"holder": self._holder, "rows_done": running.rows_done})
 
 
 def held_by_others(store: Store, stage: str, holder: str, lease_s: float) -> set[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipelines.leases import LeaseKeeper, Running, held_by_others
+from pipelines.leases import LeaseKeeper, Running
 from pipelines.workplan import planfile
 from shards.commit import ItemId, Result, recorded, run_facts
 from shards.store import Store
@@ -60,12 +60,12 @@ def do_item(work: Work, index: int) -> str | None:
     item = ItemId(work.config.stage, record["name"], work.generation)
     if recorded(store, item, run_facts(time.time())) is not None:
         return item.item
-    if work.respect_leases and item.item in held_by_others(
-        store, item.stage, work.holder, work.lease_s
-    ):
-        return None
     keeper = _keeper(work.root, work.holder, work.lease_s)
-    with _gate(work.items_at_once), keeper.hold(item) as running:
+    with _gate(work.items_at_once), keeper.hold(item, work.respect_leases) as running:
+        if running is None:
+            return None
+        if recorded(store, item, run_facts(time.time())) is not None:
+            return item.item  # done by another launcher while we waited
         try:
             work.config.process(store, record, running)
         except FileNotFoundError:
