@@ -68,4 +68,4 @@ def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[tup
 
 def only_libraries(different: Iterable[tuple[str, Any, Any]]) -> bool:
     """Tell whether nothing but library versions differs."""
-    return all(f"{LIBRARIES}." in f"{name}" for name, _, _ in different)
+    return all(name.startswith(f"{LIBRARIES}.") for name, _, _ in different)
