@@ -36,6 +36,8 @@ STAGE = "filter"
 ROWS_PER_RUN = 500_000
 """Kept rows that wait in memory before they are cut into bucket segments."""
 
+_WRITE_BUFFER = 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
@@ -79,7 +81,9 @@ class _Part:
     def process(self) -> Result:
         name = self.item.name
         self.rejects = RejectSampler(self.config.rejects, self.config.seed, self.chain.reasons)
-        with open(self.attempt.path(f"buckets/{name}.arrows"), "wb") as segments:
+        # Arrow's own file: a stream makes hundreds of small writes, slow in Python.
+        path = self.attempt.path(f"buckets/{name}.arrows")
+        with pa.BufferedOutputStream(pa.OSFile(path, "wb"), _WRITE_BUFFER) as segments:
             kept = parquet.write(
                 self.attempt.path(f"kept/{name}.parquet"), self._kept_batches(segments), KEPT
             )
