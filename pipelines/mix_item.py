@@ -123,8 +123,11 @@ def _winners(
 ) -> npt.NDArray[np.int64]:
     """Return for each row the index of the row that stands for its URL (often itself)."""
     winner = np.arange(rows.num_rows)
-    codes = np.asarray(_array(rows, "url_hash").dictionary_encode().indices)
-    repeated = candidate & (np.bincount(codes[candidate], minlength=1)[codes] > 1)
+    urls = _array(rows, "url_hash").dictionary_encode()
+    codes = np.asarray(urls.indices)
+    repeated = candidate & (
+        np.bincount(codes[candidate], minlength=len(urls.dictionary))[codes] > 1
+    )
     indices = np.flatnonzero(repeated)
     indices = indices[np.argsort(codes[indices], kind="stable")]
     contenders = rows.take(indices).to_pylist()
