@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from pipelines.workplan.inputs import is_compressed, open_text, text_delimiter
+from pipelines.workplan.inputs import DAMAGE, is_compressed, open_text, text_delimiter
 from pipelines.workplan.items import Piece
 
 BATCH_ROWS = 65_536
@@ -54,7 +54,7 @@ class PieceReader:
                     delivered += len(batch)
                 if left is not None and delivered + self.bad_rows >= left:
                     return
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (*DAMAGE, pa.ArrowException, OSError, UnicodeDecodeError) as error:
             lost = max(0, (left or 0) - delivered - self.bad_rows)
             raise UnreadableError(self.piece.path, lost, str(error).splitlines()[0]) from error
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import posixpath
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +29,9 @@ _SCAN_BLOCK = 4 << 20
 _BARE_RETURN = re.compile(rb"\r(?!\n)")
 TEXT_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 COMPRESSIONS = (".gz", ".zst", ".bz2")
-_DAMAGE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, EOFError)
+DAMAGE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, EOFError, zlib.error)
+"""What readers and decompressors raise about a file's content, besides `OSError`."""
+
 _SUFFIXES = (".parquet", *TEXT_DELIMITERS)
 
 
@@ -169,7 +172,9 @@ def _describe_one(source: str, name: str, path: str, headerless: bool) -> InputF
         if text_delimiter(path) is None:
             return _describe_parquet(source, name, path)
         return _describe_text(source, name, path, headerless)
-    except (*_DAMAGE, UnicodeDecodeError, csv.Error) as error:
+    except (*DAMAGE, UnicodeDecodeError, csv.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, about the disk or the network; decompressors give no number
         return Unreadable(source, name, f"{path}: {str(error).splitlines()[0]}")
 
 
