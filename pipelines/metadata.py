@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from pipelines.workplan.filesystems import open_input
 from pipelines.workplan.inputs import DAMAGE, is_compressed, open_text, text_delimiter
 from pipelines.workplan.items import Piece
 
@@ -67,7 +67,7 @@ class PieceReader:
     def _parquet(self, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
         remote = "://" in self.piece.path
         assert self.piece.end is not None
-        with fsspec.open(self.piece.path, "rb", cache_type="none") as file:
+        with open_input(self.piece.path, cache_type="none") as file:
             reader = pq.ParquetFile(file, pre_buffer=remote)
             groups = list(range(self.piece.start, self.piece.end))
             yield from reader.iter_batches(BATCH_ROWS, groups, list(wanted), use_threads=False)

@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipelines.workplan.filesystems import filesystem_of, open_input, open_unpacked
 
 FOOTER_THREADS = 32
 TEXT_EXTENT_BYTES = 64 << 20
@@ -80,7 +81,7 @@ def expand(source: str, pattern: str) -> list[str]:
         ValueError: It names nothing, or a file type that we cannot read.
     """
     try:
-        filesystem, path = fsspec.core.url_to_fs(pattern)
+        filesystem, path = filesystem_of(pattern)
         if filesystem.isdir(path):
             path = path.rstrip("/") + "/*"
         found = [
@@ -126,10 +127,10 @@ def open_text(path: str) -> Iterator[BinaryIO]:
     """Open a text file for reading from its start, decompressed."""
     if path.lower().endswith(".zst"):
         # Arrow's own decoder: fsspec needs a package for it and gives no lines.
-        with fsspec.open(path, "rb") as packed, pa.CompressedInputStream(packed, "zstd") as raw:
+        with open_input(path) as packed, pa.CompressedInputStream(packed, "zstd") as raw:
             yield cast(BinaryIO, io.BufferedReader(raw))
     else:
-        with fsspec.open(path, "rb", compression="infer") as file:
+        with open_unpacked(path) as file:
             yield file
 
 
@@ -179,8 +180,7 @@ def _describe_one(source: str, name: str, path: str, headerless: bool) -> InputF
 
 
 def _describe_parquet(source: str, name: str, path: str) -> InputFile:
-    filesystem, inner = fsspec.core.url_to_fs(path)
-    with filesystem.open(inner, "rb", cache_type="none") as file:
+    with open_input(path, cache_type="none") as file:
         size = file.seek(0, 2)
         if size < 12:
             raise pa.ArrowInvalid(f"{size} bytes cannot be a parquet file")
@@ -204,7 +204,7 @@ def _footer_only(footer: bytes) -> pa.BufferReader:
 
 
 def _describe_text(source: str, name: str, path: str, headerless: bool) -> InputFile:
-    filesystem, inner = fsspec.core.url_to_fs(path)
+    filesystem, inner = filesystem_of(path)
     info: dict[str, Any] = filesystem.info(inner)
     delimiter = text_delimiter(path)
     assert delimiter is not None
@@ -250,7 +250,7 @@ def _line_extents(path: str, body: int) -> tuple[Extent, ...]:
     Nor can a file with bare carriage returns, which the parser takes for line ends.
     """
     extents: list[Extent] = []
-    with fsspec.open(path, "rb") as file:
+    with open_input(path) as file:
         file.seek(body)
         start, lines, ends_line = body, 0, True
         while block := file.read(_SCAN_BLOCK):
