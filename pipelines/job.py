@@ -34,6 +34,7 @@ STAGES = ("filter", "mix", "download")
 
 _SHARD_ROWS = 10_000
 _GROUND_SHARD_ROWS = 2_500
+_SURELY_MEANT = 0.85  # how alike a misspelt source's name must be, so that paths are left alone
 _ALLOW_ADDRESS = ("url.host.allow_addresses", "url.port.allow_addresses")
 
 
@@ -52,6 +53,12 @@ def parse_inputs(arguments: Sequence[str]) -> dict[str, list[str]]:
     for argument in arguments:
         prefix, equals, rest = argument.partition("=")
         source, pattern = (prefix, rest) if equals and prefix in SOURCES else ("generic", argument)
+        close = difflib.get_close_matches(prefix, SOURCES, 1, _SURELY_MEANT)
+        if equals and source != prefix and close:
+            raise ValueError(
+                f"--input {argument}: no source {prefix!r}; did you mean {close[0]!r}? "
+                "(a path that begins like this can be given with ./ before it)"
+            )
         patterns.setdefault(source, []).append(pattern)
     if not patterns:
         raise ValueError(
@@ -83,8 +90,8 @@ def read_inputs(values: argparse.Namespace) -> Inputs:
         unreadable += described[1]
     if len(unreadable) > values.max_unreadable:
         raise ValueError(
-            f"{unreadable[0].why}; {len(unreadable)} unreadable files, --max_unreadable allows "
-            f"{values.max_unreadable}"
+            f"{unreadable[0].why}; unreadable files: {len(unreadable)}, --max_unreadable allows "
+            f"{values.max_unreadable}. Repair or remove them, or allow them and have them counted"
         )
     for file in files:
         resolve(sources[file.source], file.columns, file.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,6 +44,7 @@ def open_output(values: argparse.Namespace) -> Store:
     if not values.output:
         raise ValueError("--output is missing; give a folder, gs://BUCKET/… or s3://BUCKET/…")
     store = Store(values.output)
+    _check_place(store)
     if store.exists(RUN_JSON):
         if values.overwrite:
             _remove_run(store)
@@ -51,6 +53,18 @@ def open_output(values: argparse.Namespace) -> Store:
             f"{store.root}: holds {strangers[0]!r} and is not a run of ours; give another --output"
         )
     return store
+
+
+def _check_place(store: Store) -> None:
+    """See that a local output is or can become a folder, before anything is read."""
+    place = store.local_path("")
+    if place is None:
+        return
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
+        why = "is not a folder" if not os.path.isdir(place) else "cannot be written to"
+        raise ValueError(f"--output {store.root}: {place} {why}; give another --output")
 
 
 def _strangers(store: Store) -> list[str]:
