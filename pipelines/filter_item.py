@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +23,7 @@ from pipelines.leases import Running
 from pipelines.metadata import PieceReader, UnreadableError
 from pipelines.rejects import RejectSampler
 from pipelines.sources import Source, canonicalise, resolve
+from pipelines.workplan.filesystems import open_input
 from pipelines.workplan.items import FilterItem, Piece
 from shards import parquet
 from shards.commit import Attempt, Result, commit, run_facts
@@ -169,7 +169,7 @@ class _Part:
     def _take_tombstones(self, piece: Piece) -> None:
         """Take over the tombstones of another run's part."""
         if piece.tombstones:
-            with fsspec.open(piece.tombstones, "rb") as file:
+            with open_input(piece.tombstones) as file:
                 for batch in pq.ParquetFile(file).iter_batches():
                     reasons = batch.column("reason").dictionary_encode().cast(NAME)
                     columns = [batch.column("url_hash"), reasons]
