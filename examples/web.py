@@ -19,6 +19,15 @@ class Page:
     claimed_length: int | None = None  # Content-Length to send instead of the true one
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # The default of 5 refuses most of 64 connections at once, and each waits seconds to return.
+    request_queue_size = 256
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that has seen enough of a body hangs up."""
+
+
 @contextmanager
 def serve(pages: Mapping[str, Page]) -> Iterator[str]:
     """Serve pages on an unused loopback port and yield the server's base URL."""
@@ -41,8 +50,7 @@ def serve(pages: Mapping[str, Page]) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
