@@ -38,6 +38,8 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
         spec, shard_rows = job.store_spec(values), job.shard_size(values)
         commandline.say(dryrun.lines(inputs, items, spec, shard_rows, planned))
         return
+    if values.overwrite:
+        rundir.clear(launch.store, inputs)
     run = Run(values, launch)
     run.check(inputs, chains)
     rundir.write_run_json(launch.store, values, inputs, settings, chains, argv)

@@ -18,17 +18,18 @@ from shards.store import Store
 
 RUN_JSON = "run.json"
 
+# Markers, claims and plans come first: a kill while a run is removed must leave nothing done.
 _FOLDERS = [
+    "stats",
+    "claims",
+    "_items",
     "kept",
     "tombstones",
     "rejects",
     "buckets",
     "plan",
     "shards",
-    "stats",
-    "claims",
     "leases",
-    "_items",
     "_attempts",
     "selections",
 ]
@@ -36,7 +37,7 @@ _FILES = ("manifest.json", "README.md", "report.html", RUN_JSON)
 
 
 def open_output(values: argparse.Namespace) -> Store:
-    """Return the output's store, emptied first where `--overwrite` says so.
+    """Return the output's store. Changes nothing there.
 
     Raises:
         ValueError: It cannot be written to, or holds files that are not a run's.
@@ -45,10 +46,7 @@ def open_output(values: argparse.Namespace) -> Store:
         raise ValueError("--output is missing; give a folder, gs://BUCKET/… or s3://BUCKET/…")
     store = Store(values.output)
     _check_place(store)
-    if store.exists(RUN_JSON):
-        if values.overwrite:
-            _remove_run(store)
-    elif strangers := _strangers(store):
+    if not store.exists(RUN_JSON) and (strangers := _strangers(store)):
         raise ValueError(
             f"{store.root}: holds {strangers[0]!r} and is not a run of ours; give another --output"
         )
@@ -73,7 +71,17 @@ def _strangers(store: Store) -> list[str]:
     return [name for name in [*files, *folders] if name not in (*_FILES, *_FOLDERS)]
 
 
-def _remove_run(store: Store) -> None:
+def clear(store: Store, inputs: Inputs) -> None:
+    """Remove the run that is in the output, for `--overwrite`.
+
+    Raises:
+        ValueError: The new run reads from it.
+    """
+    for file in inputs.files:
+        if file.path.startswith(f"{store.root}/"):
+            raise ValueError(
+                f"--overwrite would remove the input {file.path}; give another --output"
+            )
     for folder in _FOLDERS:
         store.delete_tree(folder)
     for name in _FILES:
