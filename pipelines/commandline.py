@@ -12,7 +12,7 @@ from pipelines.failures import JobFailedError, mendable
 from pipelines.fetch import NetworkUnhealthy
 from pipelines.launch import Launch
 from pipelines.metadata import UnreadableError
-from pipelines.options import DEFAULT_RUNNER, Parsed
+from pipelines.options import LOCAL_RUNNERS, Parsed
 from shards.commit import ClaimVoidError
 from shards.store import Store
 
@@ -67,7 +67,7 @@ def launch_of(parsed: Parsed, open_output: Callable[[argparse.Namespace], Store]
         ValueError: The options contradict each other, or the output cannot be used.
     """
     values = parsed.values
-    local = parsed.runner.rpartition(".")[2] == DEFAULT_RUNNER
+    local = parsed.runner.rpartition(".")[2].lower() in LOCAL_RUNNERS
     if values.workers is not None and not local:
         raise ValueError(
             f"--workers is for local runs; {parsed.runner} takes --max_num_workers (Dataflow) or "

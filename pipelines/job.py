@@ -274,9 +274,8 @@ def fetch_config(values: argparse.Namespace) -> FetchConfig:
     """Return what the fetcher may do."""
     given: dict[str, Any] = {}
     if values.host_rate:
-        rates = {
-            host: float(rate) for host, rate in parse_pairs("host_rate", values.host_rate).items()
-        }
+        pairs = parse_pairs("host_rate", values.host_rate)
+        rates = {host: _rate(host, text) for host, text in pairs.items()}
         if "default" in rates:
             given["host_rate_per_s"] = rates.pop("default")
         given["host_rates"] = rates
@@ -301,6 +300,15 @@ def _decode_threads(workers: int | None) -> int:
     if workers is None:
         return 2
     return max(1, len(os.sched_getaffinity(0)) // workers)
+
+
+def _rate(host: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"--host_rate {host}={text}: {text!r} is not a number; give requests per second"
+        ) from None
 
 
 def download_config(values: argparse.Namespace, rules: Chain) -> DownloadConfig:

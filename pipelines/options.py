@@ -284,6 +284,8 @@ JOB_OPTIONS = (
 )
 
 DEFAULT_RUNNER = "FnApiRunner"
+LOCAL_RUNNERS = ("fnapirunner", "directrunner")
+"""In lower case. Beam's DirectRunner is another engine where a download succeeds: not used."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -378,8 +380,11 @@ def _check_unknown(
     parser: argparse.ArgumentParser, rest: Sequence[str], options: Sequence[Option]
 ) -> None:
     beam = _beam_parser()
-    unknown = [word for word in beam.parse_known_args(list(rest))[1] if word.startswith("-")]
+    left = beam.parse_known_args(list(rest))[1]
+    unknown = [word for word in left if word.startswith("-")]
     if not unknown:
+        if left:
+            parser.error(f"{left[0]!r} belongs to no option; quote globs, repeat --input for more")
         return
     given = unknown[0].partition("=")[0]
     ours = [f"--{option.name}" for option in options]
