@@ -37,6 +37,7 @@ _WORKER_MODULE = "pipelines.local_worker"
 _POLL_S = 0.5
 _GRACE_S = 10.0
 _LOOK_S = 10.0
+_START_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def run_items(
         else _remote_flags(beam_flags, work.config.stage)
     )
     in_processes = local and workers > 1 and mode == "processes"
-    watchdog = Watchdog(pulse) if local else None
+    watchdog = Watchdog(pulse, workers if in_processes else 0) if local else None
     pipeline = beam.Pipeline(_process_runner() if in_processes else None, options)
     _ = pipeline | DoItems(work, indices)
     try:
@@ -139,10 +140,16 @@ def _process_runner() -> fn_runner.FnApiRunner:
 
 
 class Watchdog:
-    """Ends this process and its workers when a run makes no progress or a worker has died."""
+    """Ends this process and its workers when a run makes no progress or a worker has died.
 
-    def __init__(self, pulse: Pulse) -> None:
+    Args:
+        pulse: What counts as progress.
+        expected: Worker processes that must be there once the run is under way.
+    """
+
+    def __init__(self, pulse: Pulse, expected: int) -> None:
         self._pulse = pulse
+        self._expected = expected
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -160,12 +167,14 @@ class Watchdog:
         # Looking costs listings, which an object store charges for; missing a worker does not.
         look_every_s = min(_LOOK_S, self._pulse.stall_timeout_s / 10)
         last, since = self._pulse.state(), time.monotonic()
-        looked = since
+        started = looked = since
         while not self._stopped.wait(_POLL_S):
             dead = self._dead_worker()
             # Workers also end when the run does, well or not: then `stop` comes first.
             if dead is not None and not self._stopped.wait(_GRACE_S):
                 self._end(f"worker process {dead} died")
+            if time.monotonic() - started > _START_S and len(self._workers) < self._expected:
+                self._end(f"{self._expected - len(self._workers)} worker processes did not start")
             if time.monotonic() - looked < look_every_s:
                 continue
             looked, state = time.monotonic(), self._pulse.state()
