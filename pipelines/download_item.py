@@ -335,6 +335,7 @@ def _sample(row: Mapping[str, Any], fact: Fact) -> ImageSample:
     return ImageSample(
         **{
             **from_row,
+            "caption": row["caption"] or "",  # a preset may keep rows without a caption
             "width": fact.stored[0],
             "height": fact.stored[1],
             "original_width": fact.original[0],

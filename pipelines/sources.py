@@ -240,11 +240,11 @@ def canonicalise(
         resolved: From `resolve`.
         file: Relative name of the file, for provenance.
         rows: Row numbers of the batch's rows in that file.
+
+    Raises:
+        ValueError: A column holds lists or structs.
     """
-    columns = {
-        name: _column(batch, actual, CANONICAL.field(name).type)
-        for name, actual in resolved.items()
-    }
+    columns = {name: _column(batch, actual, name, file) for name, actual in resolved.items()}
     columns |= _text_columns(columns)
     if source.swapped and "width" in columns and "height" in columns:
         columns["width"], columns["height"] = columns["height"], columns["width"]
@@ -290,7 +290,14 @@ def _text_columns(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     }
 
 
-def _column(batch: pa.RecordBatch, actual: tuple[str, ...], target: pa.DataType) -> pa.Array:
+def _column(batch: pa.RecordBatch, actual: tuple[str, ...], canonical: str, file: str) -> pa.Array:
+    target = CANONICAL.field(canonical).type
+    for name in actual:
+        if pa.types.is_nested(batch.column(name).type):
+            raise ValueError(
+                f"{file}: column {name!r} holds {batch.column(name).type}, which cannot be "
+                f"{canonical!r}; name another with --columns {canonical}=NAME"
+            )
     casted = [cast(batch.column(name), target) for name in actual]
     if len(casted) == 1:
         return casted[0]

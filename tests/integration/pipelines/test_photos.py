@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpora import LOOPBACK, counts, run_filter
+from pictures import encoded, photo
 from PIL import Image
 from reference_job import canonical_row, filter_rows, mix
 from shared_data import shared_data
@@ -31,7 +32,7 @@ from shards.sample import FLOAT_FIELDS, JSON_FIELDS
 from shards.store import Store
 
 DATA = shared_data()
-pytestmark = pytest.mark.skipif(DATA is None, reason="the real sample data is not here")
+needs_data = pytest.mark.skipif(DATA is None, reason="the real sample data is not here")
 
 Row = dict[str, Any]
 
@@ -69,10 +70,10 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     pages: dict[str, Page] = {}
     rows = []
     with serve(pages) as base:
-        for photo in map(json.loads, lines):
-            body = (DATA / "photos" / "coco" / photo["image"]).read_bytes()
-            for number, caption in enumerate(photo["captions"][:2]):
-                path = f"/{photo['image']}?caption={number}"
+        for each in map(json.loads, lines):
+            body = (DATA / "photos" / "coco" / each["image"]).read_bytes()
+            for number, caption in enumerate(each["captions"][:2]):
+                path = f"/{each['image']}?caption={number}"
                 pages[path] = Page(body)
                 rows.append((base + path, caption))
         urls, captions = zip(*rows, strict=True)
@@ -108,12 +109,14 @@ def expected_image(body: bytes) -> Stored | Outcome:
         return error.outcome
 
 
+@needs_data
 def test_every_photo_is_a_sample(job: Job) -> None:
     line = counts(job.run)["download"]
     assert line["in"] == sum(map(len, job.planned)) > 160
     assert line["out"] == line["in"]
 
 
+@needs_data
 def test_shards_hold_what_was_planned_in_key_order(job: Job) -> None:
     assert [shard.name for shard in job.manifest.shards] == [
         f"{number:06d}" for number in range(len(job.planned))
@@ -123,6 +126,7 @@ def test_shards_hold_what_was_planned_in_key_order(job: Job) -> None:
         assert [row["key"] for row in shard] == sorted(row["key"] for row in shard)
 
 
+@needs_data
 def test_every_sample(job: Job) -> None:
     planned = {row["key"]: row for shard in job.planned for row in shard}
     records = list(shards.reader.read(job.run))
@@ -144,6 +148,7 @@ def test_every_sample(job: Job) -> None:
         assert {name: getattr(sample, name) for name in JSON_FIELDS} == expected
 
 
+@needs_data
 def test_stored_pixels_are_the_photos_pixels(job: Job) -> None:
     for record in list(shards.reader.read(job.run))[::5]:
         assert record.sample.url is not None
@@ -156,6 +161,7 @@ def test_stored_pixels_are_the_photos_pixels(job: Job) -> None:
         assert 10 * np.log10(255**2 / (difference**2).mean()) > 26
 
 
+@needs_data
 def test_every_sidecar_row(job: Job) -> None:
     for shard, rows, planned in zip(job.manifest.shards, job.sidecars(), job.planned, strict=True):
         tar = (job.run / shard.tar).read_bytes()
@@ -179,6 +185,7 @@ def test_every_sidecar_row(job: Job) -> None:
             assert all(values[name] is None for name in FLOAT_FIELDS)
 
 
+@needs_data
 def test_the_manifest_describes_the_files(job: Job) -> None:
     for shard, rows in zip(job.manifest.shards, job.sidecars(), strict=True):
         for name, size, digest in (
@@ -191,6 +198,7 @@ def test_the_manifest_describes_the_files(job: Job) -> None:
         assert (shard.planned, shard.samples) == (len(rows), successes)
 
 
+@needs_data
 def test_odd_files_all_end_somewhere(tmp_path: Path) -> None:
     """Bombs, broken and exotic files: a sample or an outcome each, and nothing raised."""
     assert DATA is not None
@@ -215,3 +223,13 @@ def test_odd_files_all_end_somewhere(tmp_path: Path) -> None:
     assert {record.sample.url for record in shards.reader.read(run)} == {
         url for url, row in actual.items() if row["outcome"] == "success"
     }
+
+
+def test_a_row_without_a_caption_is_a_sample_with_an_empty_one(tmp_path: Path) -> None:
+    with serve({f"/{name}": Page(encoded(photo(), "PNG")) for name in "ab"}) as base:
+        captions = pa.array([None, " "], pa.string())
+        metadata = tmp_path / "bare.parquet"
+        pq.write_table(pa.table({"url": [base + "/a", base + "/b"], "caption": captions}), metadata)
+        run = run_filter(tmp_path / "out", f"--input={metadata}", "--preset=none", *LOOPBACK)
+    records = list(shards.reader.read(run))
+    assert [(record.text, record.sample.caption) for record in records] == [(b"", "")] * 2

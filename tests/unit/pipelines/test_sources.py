@@ -127,6 +127,13 @@ def test_cast(values: pa.Array, target: pa.DataType, expected: list[Any]) -> Non
     assert actual.to_pylist() == expected
 
 
+@pytest.mark.parametrize("captions", [[["a", "b"]], [{"en": "a"}]])
+def test_a_nested_column_is_the_users_mistake(captions: list[Any]) -> None:
+    table = pa.table({"url": ["u"], "caption": captions})
+    with pytest.raises(ValueError, match=r"f: column 'caption' holds .*--columns caption=NAME"):
+        canonical_rows("generic", table)
+
+
 def test_a_value_does_not_depend_on_its_neighbours() -> None:
     ids = pa.array([1.0, 2.5, math.nan, 4.0, None])
     together = cast(ids, pa.string()).to_pylist()
