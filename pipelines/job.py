@@ -192,7 +192,9 @@ def _missing_safety(name: str, inputs: Inputs, values: argparse.Namespace) -> di
         if file.source == name
         and not set(SAFETY_COLUMNS) & resolve(inputs.sources[name], file.columns, file.path).keys()
     ]
-    if not bare or not preset_judges:
+    # Another run's rows have the columns whether or not anything ever filled them.
+    asked_for_run = name == "run" and values.nsfw_missing is not None
+    if not preset_judges or not (bare or asked_for_run):
         return {}
     if values.nsfw_missing is None:
         raise ValueError(

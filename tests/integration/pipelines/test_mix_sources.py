@@ -228,3 +228,15 @@ def test_another_run_brings_its_rows_and_its_tombstones(
     run = run_mix(tmp_path / "out", f"--input=run={other}", inputs[1 - first])
     assert by_key(read_plan(run)) == by_key(plan)
     assert counts(run)["mix"]["left_out"]["unsafe_elsewhere"] > 20
+
+
+@pytest.mark.parametrize(("flags", "expected"), [(["--nsfw_missing=keep"], 3), ([], 0)])
+def test_unscored_rows_of_another_run(flags: list[str], expected: int, tmp_path: Path) -> None:
+    urls = [f"http://site.com/{number}.jpg" for number in range(3)]
+    table = pa.table({"url": urls, "caption": ["a red bicycle in the evening light"] * 3})
+    pq.write_table(table, tmp_path / "bare.parquet")
+    bare = f"--input={tmp_path / 'bare.parquet'}"
+    other = run_filter(tmp_path / "other", bare, "--nsfw_missing=keep", "--metadata_only")
+    run = run_mix(tmp_path / "out", f"--input=run={other}", *flags)
+    line = counts(run)["filter"]
+    assert (line["out"], line["left_out"]["nsfw_missing"]) == (expected, 3 - expected)
