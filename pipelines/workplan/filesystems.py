@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _GS = ("gs://", "gcs://")
+_S3 = ("s3://", "s3a://")
 
 
 def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
@@ -32,6 +33,21 @@ def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
 
     filesystem = GCSFileSystem()
     return filesystem, filesystem._strip_protocol(url)
+
+
+def failures_of(url: str) -> tuple[type[Exception], ...]:
+    """Return what a failed request for this URL raises: not every library says OSError."""
+    if url.startswith(_GS):
+        from aiohttp import ClientError
+        from gcsfs.retry import HttpError
+        from google.auth.exceptions import GoogleAuthError
+
+        return OSError, ClientError, HttpError, GoogleAuthError
+    if url.startswith(_S3):
+        from botocore.exceptions import BotoCoreError
+
+        return OSError, BotoCoreError
+    return (OSError,)
 
 
 def open_input(url: str, **options: Any) -> AbstractContextManager[BinaryIO]:

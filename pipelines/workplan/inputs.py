@@ -22,7 +22,12 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.workplan.filesystems import filesystem_of, open_input, open_unpacked
+from pipelines.workplan.filesystems import (
+    failures_of,
+    filesystem_of,
+    open_input,
+    open_unpacked,
+)
 
 FOOTER_THREADS = 32
 TEXT_EXTENT_BYTES = 64 << 20
@@ -88,8 +93,15 @@ def expand(source: str, pattern: str) -> list[str]:
             match if "file" in filesystem.protocol else filesystem.unstrip_protocol(match)
             for match in filesystem.glob(path)
         ]
+    except FileNotFoundError:  # the bucket is absent
+        found = []
     except (ImportError, ValueError) as error:
         raise ValueError(f"--input {source}={pattern}: {error}") from error
+    except failures_of(pattern) as error:
+        raise ValueError(
+            f"--input {source}={pattern}: {str(error) or type(error).__name__}; check the address "
+            "and the credentials of this environment"
+        ) from error
     files = sorted(found) if "*" not in posixpath.basename(path) else _readable(found)
     if not files:
         raise ValueError(
