@@ -1,0 +1,73 @@
+"""`make bench`: every bench, as tables of figures and ratios; goals that were missed end it with 1.
+
+    python -m benchmarks [--record]
+
+Everything runs on this machine: servers listen on loopback, data is made from seeds in a temporary
+folder. Nothing is kept unless `--record` is given: then the large sizes run too (20 M rows, about
+twenty minutes) and the figures go to `benchmarks/results/DATE.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks import fetch_vs_img2dataset, filter_vs_pyarrow, measure, mix_memory
+from benchmarks.measure import Figure
+
+_COMPARISONS: tuple[tuple[str, str, Callable[[Path, bool], list[Figure]]], ...] = (
+    (filter_vs_pyarrow.TITLE, filter_vs_pyarrow.__doc__ or "", filter_vs_pyarrow.figures),
+    (mix_memory.TITLE, mix_memory.__doc__ or "", mix_memory.figures),
+    (
+        fetch_vs_img2dataset.TITLE,
+        fetch_vs_img2dataset.__doc__ or "",
+        lambda folder, _: fetch_vs_img2dataset.figures(folder),
+    ),
+)
+_LISTINGS = {
+    "The fetcher alone": "benchmarks.fetch_floor",
+    "Filter by filter": "benchmarks.filters_speed",
+}
+
+
+def main() -> int:
+    """Run all benches; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--record", action="store_true", help="run the large sizes, keep figures")
+    options = parser.parse_args()
+    sections, missed = [], []
+    for title, method, lines, figures in _sections(options.record):
+        sys.stdout.write("\n".join([f"## {title}", "", *lines, "", ""]))
+        sys.stdout.flush()
+        sections.append((title, method, lines))
+        missed += [each.name for each in figures if each.met is False]
+    if options.record:
+        path = measure.record(sections, datetime.date.today())
+        sys.stdout.write(f"recorded in {path.relative_to(measure.ROOT)}\n")
+    if missed:
+        sys.stdout.write(f"goals missed: {', '.join(missed)}\n")
+    return 1 if missed else 0
+
+
+def _sections(full: bool) -> Iterator[tuple[str, str, list[str], list[Figure]]]:
+    with tempfile.TemporaryDirectory(prefix="groundwork-bench-") as folder:
+        for title, method, measured in _COMPARISONS:
+            figures = measured(Path(folder), full)
+            yield title, _prose(method), measure.table(figures), figures
+    for title, module in _LISTINGS.items():
+        output = measure.run(["-m", module]).output
+        yield title, f"`python -m {module}`.", ["```", *output.strip().splitlines(), "```"], []
+
+
+def _prose(docstring: str) -> str:
+    """Return a module's docstring without its indented command line."""
+    kept = [line for line in docstring.splitlines() if not line.startswith("    ")]
+    return "\n".join(kept).strip().replace("\n\n\n", "\n\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""What one part and one bucket cost where there are thousands of either; prints JSON.
+
+    python -m benchmarks.bucket_costs KEPT.parquet BUCKETS
+
+Cuts the kept rows of one real part into as many buckets as 2.7 B rows have, and loads all those
+segments as a mix item loads its own: by ranged reads, one small stream each.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import buckets
+from pipelines.mix_item import _load
+from pipelines.workplan.items import MixItem, Segment
+from shards.commit import encode
+from shards.schema import KEPT
+from shards.store import Store
+
+_BATCH_ROWS = 50_000
+_MARKERS = 54
+"""A hundredth of the parts of 2.7 B rows: enough to see what their markers take in memory."""
+
+
+def main() -> None:
+    """Measure one part."""
+    part, num_buckets = sys.argv[1], int(sys.argv[2])
+    rows = pq.read_table(part).cast(KEPT)
+    batches = rows.to_batches(max_chunksize=_BATCH_ROWS)
+    with tempfile.TemporaryDirectory(prefix="groundwork-bench-") as folder:
+        started = time.process_time()
+        with pa.BufferedOutputStream(pa.OSFile(f"{folder}/part", "wb"), 1 << 20) as file:
+            sizes = buckets.append_run(file, batches, [], num_buckets, 0)
+        cut_s = time.process_time() - started
+        load_s = _load_s(folder, sizes)
+        found = {
+            "rows": rows.num_rows,
+            "bytes": Path(folder, "part").stat().st_size,
+            "cut_cpu_s": cut_s,
+            "load_cpu_s": load_s,
+            **_marker_costs(sizes),
+        }
+    sys.stdout.write(json.dumps(found))
+
+
+def _load_s(folder: str, sizes: buckets.Sizes) -> float:
+    segments, offset = [], 0
+    for size, _ in sizes:
+        segments.append(Segment(file="part", offset=offset, rows_bytes=size, tombstones_bytes=0))
+        offset += size
+    item = MixItem(name="bucket-0000", segments=tuple(each for each in segments if each.rows_bytes))
+    started = time.process_time()
+    _load(Store(folder), item)
+    return time.process_time() - started
+
+
+def _marker_costs(sizes: buckets.Sizes) -> dict[str, Any]:
+    """Return what the launcher pays for the segment sizes in one part's done-marker."""
+    marker = encode({"runs": [{"offset": 0, "sizes": sizes}]})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # The high-water mark may lie above what is in use now; the list itself pushes it up.
+    held = [json.loads(marker) for _ in range(_MARKERS * 10)]
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"marker_bytes": len(marker), "marker_held_kb": grown / len(held)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""CPU per image from URL to shard, against img2dataset 1.47, and what the pixels are worth.
+
+    python -m benchmarks.fetch_vs_img2dataset [--images 500] [--rounds 3]
+
+Both fetch one list over HTTP from a server process on this machine, a connection per image, and
+store 256 px keep_ratio at quality 95 in one process; runs alternate. The cost of an image is the
+whole command's less that of a run with 10 images, so start-up is in neither. PSNR is of the stored
+image against a full decode, float antialiased bicubic and the same encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import measure
+from benchmarks.measure import Figure
+
+TITLE = "Fetch to shard against img2dataset"
+IMAGES, ROUNDS = 500, 3
+FEW = 10
+GOAL = 1.15
+
+_COMPARED = 250
+"""Images whose PSNR is taken."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def figures(folder: Path, images: int = IMAGES, rounds: int = ROUNDS) -> list[Figure]:
+    """Measure and return what there is to say."""
+    pictures = folder / "pictures"
+    measure.run(["-m", "benchmarks.pictures", "make", str(pictures), str(images)])
+    with _server(pictures) as base:
+        many, few = (_list(folder / f"{n}.parquet", base, n) for n in (images, FEW))
+        commands = {"img2dataset": _peer, "torch": _ours, "pillow": _ours}
+        costs: dict[str, list[float]] = {name: [] for name in commands}
+        startup: dict[str, list[float]] = {name: [] for name in commands}
+        rss = dict.fromkeys(commands, 0.0)
+        for _ in range(rounds):
+            for name, command in commands.items():
+                startup[name].append(command(few, folder / f"few-{name}", name).cpu_s)
+                cost = command(many, folder / name, name)
+                costs[name].append(cost.cpu_s)
+                rss[name] = max(rss[name], cost.rss_mb)
+    ms = {
+        name: (measure.median(costs[name]) - measure.median(startup[name])) / (images - FEW) * 1000
+        for name in commands
+    }
+    return [*_cost_figures(ms, startup, rss), *_psnr_figures(folder, pictures)]
+
+
+def _cost_figures(
+    ms: dict[str, float], startup: dict[str, list[float]], rss: dict[str, float]
+) -> list[Figure]:
+    found = [Figure(f"{name}: CPU per image", value, "ms") for name, value in ms.items()]
+    found.append(
+        measure.at_least("torch : img2dataset", ms["img2dataset"] / ms["torch"], "x", GOAL)
+    )
+    found.append(Figure("pillow : img2dataset", ms["img2dataset"] / ms["pillow"], "x"))
+    for name in ms:
+        found.append(Figure(f"{name}: start-up", measure.median(startup[name]), "CPU s"))
+        found.append(Figure(f"{name}: peak memory, largest process", rss[name], "MB"))
+    return found
+
+
+def _psnr_figures(folder: Path, pictures: Path) -> list[Figure]:
+    stored = {name: _stored(folder / name) for name in ("img2dataset", "torch", "pillow")}
+    common = sorted(set.intersection(*map(set, stored.values())))
+    values: dict[str, list[float]] = {name: [] for name in stored}
+    for name in common[:_COMPARED]:
+        wanted = _reference((pictures / name).read_bytes())
+        for engine, images in stored.items():
+            values[engine].append(_psnr(images[name], wanted))
+    middle = {engine: float(np.median(each)) for engine, each in values.items()}
+    low = {engine: float(np.percentile(each, 5)) for engine, each in values.items()}
+    found = [Figure("images both kept", len(common), "")]
+    for label, value in (("median", middle), ("5th percentile", low)):
+        for engine in ("img2dataset", "pillow"):
+            found.append(Figure(f"{engine}: PSNR, {label}", value[engine], "dB"))
+        peer = value["img2dataset"]
+        found.append(measure.at_least(f"torch: PSNR, {label}", value["torch"], "dB", peer))
+    return found
+
+
+@contextmanager
+def _server(pictures: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.pictures", "serve", str(pictures)]
+    with subprocess.Popen(command, cwd=measure.ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+        finally:
+            server.terminate()
+
+
+def _list(path: Path, base: str, count: int) -> Path:
+    numbers = range(count)
+    table = pa.table(
+        {
+            "URL": [f"{base}/{number:05d}" for number in numbers],
+            "TEXT": [f"a photograph of place number {number}" for number in numbers],
+        }
+    )
+    pq.write_table(table, path)
+    return path
+
+
+def _peer(urls: Path, out: Path, _: str) -> measure.Cost:
+    shutil.rmtree(out, ignore_errors=True)
+    return measure.run(["-m", "benchmarks.peer_img2dataset", str(urls), str(out)])
+
+
+def _ours(urls: Path, out: Path, resizer: str) -> measure.Cost:
+    shutil.rmtree(out, ignore_errors=True)
+    options = (
+        f"--input=generic={urls} --columns=url=URL,caption=TEXT --output={out} --preset=none "
+        f"--store=stage1 --resizer={resizer} --connections=32 --retries=0 "
+        "--allow_address=127.0.0.1/32 --host_rate=127.0.0.1=1000000"
+    )
+    return measure.run(["-m", "pipelines.filter", *options.split()])
+
+
+def _stored(out: Path) -> dict[str, bytes]:
+    """Return the stored images of a run, of either tool, by the last part of their URL."""
+    shards = out / "shards"
+    found = {}
+    for path in (shards if shards.is_dir() else out).glob("*.tar"):
+        with tarfile.open(path) as tar:
+            files = {each.name: _content(tar, each) for each in tar.getmembers()}
+        for name in files:
+            if name.endswith(".json"):  # both put one with the URL beside every image
+                url = json.loads(files[name])["url"]
+                found[url.rpartition("/")[2]] = files[name.removesuffix("json") + "jpg"]
+    return found
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None, member.name
+    return file.read()
+
+
+def _reference(body: bytes) -> Pixels:
+    import torch
+
+    from shards.image import StoreSpec, decode, encode
+
+    rgb = decode(body)
+    height, width = rgb.shape[:2]
+    factor = min(1.0, 256 / min(width, height))
+    size = [max(1, round(height * factor)), max(1, round(width * factor))]
+    if size != [height, width]:
+        planes = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].float()
+        resized = torch.nn.functional.interpolate(planes, size, mode="bicubic", antialias=True)
+        rgb = resized[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+    return decode(encode(rgb, StoreSpec(quality=95)))
+
+
+def _psnr(image: bytes, wanted: Pixels) -> float:
+    from shards.image import decode
+
+    actual = decode(image)
+    assert actual.shape == wanted.shape, (actual.shape, wanted.shape)
+    error = float(np.mean((actual.astype(np.float64) - wanted) ** 2))
+    return 99.0 if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="groundwork-bench-") as folder:
+        lines = measure.table(figures(Path(folder), options.images, options.rounds))
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
