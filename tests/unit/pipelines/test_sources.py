@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.metadata import PieceReader
 from pipelines.sources import SETTABLE, SOURCES, canonicalise, cast, resolve, with_columns
+from pipelines.workplan import inputs, items
 from pipelines.workplan.inputs import describe
 from pipelines.workplan.items import filter_items
 from shards.schema import CANONICAL, DERIVED
@@ -281,3 +282,23 @@ def test_a_header_that_ends_in_a_bare_return(suffix: str, mark: bytes, tmp_path:
     path = tmp_path / f"f.{suffix}"
     path.write_bytes(b"text|url\ra|u\rb|v\r".replace(b"|", mark))
     assert read(path, {}) == [(0, "u", "a"), (1, "v", "b")]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("extent_bytes", [1, 40, 10_000])
+def test_a_tsv_cut_into_pieces_keeps_its_row_numbers(
+    end: bytes, extent_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "TEXT_EXTENT_BYTES", extent_bytes)
+    monkeypatch.setattr(inputs, "_SCAN_BLOCK", 16)
+    monkeypatch.setattr(items, "ROWS_PER_ITEM", 4)
+    odd = {3: b"", 8: b"bad", 9: b"bad", 20: b"", 21: b"bad", 40: b"bad", 58: b""}
+    lines = [odd.get(i, b"c%d\tu%d" % (i, i)) for i in range(60)]
+    path = tmp_path / "f.tsv"
+    path.write_bytes(b"caption\turl" + end + end.join(lines))
+    expected = [
+        (i, f"u{i}", f"c{i}") if line else (i, None, None)
+        for i, line in enumerate(lines)
+        if line != b"bad"
+    ]
+    assert read(path, {}) == expected

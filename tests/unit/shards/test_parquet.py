@@ -24,8 +24,8 @@ SCHEMA = pa.schema(
         pa.field("flag", pa.bool_()),
     ]
 )
-ROWS = 1000
-GROUP = 300
+ROWS = 5000
+GROUP = 2100
 
 
 def table() -> pa.Table:
@@ -33,7 +33,8 @@ def table() -> pa.Table:
     some = rng.random(ROWS) < 0.1
     lists = [[["a"], ["b", "a"], [], None][i % 4] for i in range(ROWS)]
     columns = [
-        pa.array([f"http://a.com/{i}" for i in range(ROWS)], mask=some),
+        # Long enough for several pages in a row group: where they end depends on chunks.
+        pa.array([f"http://a.com/{i}/{'x' * 900}" for i in range(ROWS)], mask=some),
         pa.array(["one" if i % 3 else "two" for i in range(ROWS)], mask=some).dictionary_encode(),
         pa.array(lists, pa.list_(pa.string())),
         pa.array([rng.bytes(16) for _ in range(ROWS)], pa.binary(16), mask=some),
@@ -48,12 +49,12 @@ def whole(t: pa.Table) -> Iterator[pa.Table]:
     yield t
 
 
-def row_by_row(t: pa.Table) -> Iterator[pa.Table]:
-    yield from (t.slice(i, 1) for i in range(ROWS))
+def few_by_few(t: pa.Table) -> Iterator[pa.Table]:
+    yield from (t.slice(i, 7) for i in range(0, ROWS, 7))
 
 
 def odd_batches(t: pa.Table) -> Iterator[pa.RecordBatch]:
-    yield from t.to_batches(max_chunksize=77)
+    yield from t.to_batches(max_chunksize=333)
 
 
 def one_table_of_many_chunks(t: pa.Table) -> Iterator[pa.Table]:
@@ -62,21 +63,21 @@ def one_table_of_many_chunks(t: pa.Table) -> Iterator[pa.Table]:
 
 def slices_of_something_larger(t: pa.Table) -> Iterator[pa.Table]:
     larger = pa.concat_tables([t.slice(0, 13), t, t.slice(0, 29)]).combine_chunks()
-    yield larger.slice(13, 500)
-    yield larger.slice(513, ROWS - 500)
+    yield larger.slice(13, 1500)
+    yield larger.slice(1513, ROWS - 1500)
 
 
 def empty_pieces_between(t: pa.Table) -> Iterator[pa.Table]:
-    for start in range(0, ROWS, 250):
+    for start in range(0, ROWS, 1250):
         yield t.slice(0, 0)
-        yield t.slice(start, 250)
+        yield t.slice(start, 1250)
     yield t.slice(0, 0)
 
 
 def through_ipc(t: pa.Table) -> Iterator[pa.RecordBatch]:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, t.schema) as writer:
-        writer.write_table(t, max_chunksize=129)
+        writer.write_table(t, max_chunksize=777)
     yield from pa.ipc.open_stream(sink.getvalue())
 
 
@@ -101,9 +102,9 @@ def dictionary_with_unused_values(t: pa.Table) -> Iterator[pa.Table]:
 
 
 def a_dictionary_per_piece(t: pa.Table) -> Iterator[pa.Table]:
-    for number, start in enumerate(range(0, ROWS, 200)):
+    for number, start in enumerate(range(0, ROWS, 700)):
         values = ["one", "two"] if number % 2 else ["two", "x", "one"]
-        yield from with_dictionary(t.slice(start, 200), values)
+        yield from with_dictionary(t.slice(start, 700), values)
 
 
 def plain_strings(t: pa.Table) -> Iterator[pa.Table]:
@@ -112,7 +113,7 @@ def plain_strings(t: pa.Table) -> Iterator[pa.Table]:
 
 
 LAYOUTS: list[Callable[[pa.Table], Iterator[pa.Table | pa.RecordBatch]]] = [
-    row_by_row,
+    few_by_few,
     odd_batches,
     one_table_of_many_chunks,
     slices_of_something_larger,
@@ -143,10 +144,10 @@ def test_other_rows_give_other_bytes(tmp_path: Path) -> None:
 
 def test_rows_come_back_in_groups_of_the_given_size(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
-    parquet.write(str(path), table().to_batches(max_chunksize=77), SCHEMA, GROUP)
+    parquet.write(str(path), table().to_batches(max_chunksize=333), SCHEMA, GROUP)
     file = pq.ParquetFile(path)
     groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-    assert groups == [300, 300, 300, 100]
+    assert groups == [2100, 2100, 800]
     assert file.read().to_pylist() == table().to_pylist()
     assert b"pandas" not in (file.schema_arrow.metadata or {})
 
