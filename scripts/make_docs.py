@@ -68,7 +68,12 @@ def options_page() -> str:
         "its stage's fingerprint: a restart with another value stops before it writes anything.",
     ]
     for title, options in groups:
-        lines += ["", f"## {title}", "", *_table(("option", "default", "affects output", "meaning"))]
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            *_table(("option", "default", "affects output", "meaning")),
+        ]
         for each in options:
             default = "" if each.default is None or each.flag else f"`{each.default}`"
             affects = "yes" if each.affects_output else ""
