@@ -10,7 +10,8 @@ from typing import Any
 import laion_like
 import pytest
 from corpora import comparable, counts, read_parts, read_results, run_filter
-from reference_job import canonical_row, choice, place, read_rows
+from reference_identity import choice
+from reference_job import canonical_row, place, read_rows
 
 from pipelines.rejects import PER_REASON
 

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pyarrow as pa
 import pytest
+import reference_identity
 import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,12 @@ def test_canonical_is_idempotent(url: str) -> None:
     canonical = canonical_url(url)
     if canonical is not None:
         assert canonical_url(canonical) == canonical
+
+
+@settings(max_examples=600, deadline=None)
+@given(URLS)
+def test_canonical_equals_the_slow_reference(url: str) -> None:
+    assert canonical_url(url) == reference_identity.canonical_url(url)
 
 
 @settings(max_examples=300, deadline=None)

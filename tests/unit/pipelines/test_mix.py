@@ -13,7 +13,8 @@ import pytest
 from corpora import comparable, read_dropped, read_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_job import RANKS, identify, mix, place, preference
+from reference_identity import identify
+from reference_job import RANKS, mix, place, preference
 
 from pipelines import buckets
 from pipelines.leases import Running

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.casts import cast
 from pipelines.metadata import PieceReader
-from pipelines.sources import SETTABLE, SOURCES, canonicalise, cast, resolve, with_columns
+from pipelines.sources import SETTABLE, SOURCES, canonicalise, resolve, with_columns
 from pipelines.workplan import inputs, items
 from pipelines.workplan.inputs import describe
 from pipelines.workplan.items import filter_items
