@@ -18,7 +18,9 @@ from shards.store import Store
 
 RUN_JSON = "run.json"
 
-# Markers, claims and plans come first: a kill while a run is removed must leave nothing done.
+# A kill while a run is removed must leave nothing that looks done, so markers come first; the
+# filter's before the mix's, because a mix needs the buckets of every part.
+_REMOVED_FIRST = "stats/filter"
 _FOLDERS = [
     "stats",
     "claims",
@@ -82,7 +84,7 @@ def clear(store: Store, inputs: Inputs) -> None:
             raise ValueError(
                 f"--overwrite would remove the input {file.path}; give another --output"
             )
-    for folder in _FOLDERS:
+    for folder in (_REMOVED_FIRST, *_FOLDERS):
         store.delete_tree(folder)
     for name in _FILES:
         store.delete(name)
