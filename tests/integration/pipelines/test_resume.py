@@ -8,12 +8,16 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jobs
 import pytest
+
+from pipelines import transforms, worker
+from pipelines.worker import Work
 
 Bytes = dict[str, str]
 
@@ -56,7 +60,6 @@ def test_the_world_has_several_items_in_every_stage(world: jobs.World, tmp_path:
     [
         ("--workers=2", "--worker_mode=threads"),
         ("--workers=2", "--worker_mode=threads", "--items_per_process=1", "--connections=3"),
-        ("--direct_runner_bundle_repeat=2",),
         ("--runner=FnApiRunner", "--num_tasks=2", "--task_index=1"),
     ],
 )
@@ -64,6 +67,23 @@ def test_how_it_runs_changes_nothing(
     world: jobs.World, expected: Bytes, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     assert jobs.run(world.flags(tmp_path, *flags))[0] == 0
+    assert jobs.covered(tmp_path) == expected
+
+
+def test_a_bundle_that_runs_twice_changes_nothing(
+    world: jobs.World, expected: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beam may repeat work at any time; its own flag for that reaches it."""
+    done: Counter[str | None] = Counter()
+
+    def do_item(work: Work, index: int) -> str | None:
+        name = worker.do_item(work, index)
+        done[name] += 1
+        return name
+
+    monkeypatch.setattr(transforms, "do_item", do_item)
+    assert jobs.run(world.flags(tmp_path, "--direct_runner_bundle_repeat=2"))[0] == 0
+    assert min(done.values()) >= 2
     assert jobs.covered(tmp_path) == expected
 
 
@@ -175,15 +195,32 @@ def test_workers_do_not_outlive_their_killed_launcher(
     assert jobs.covered(output) == expected
 
 
-@pytest.mark.slow
-def test_a_killed_worker_ends_the_run(
-    world: jobs.World, expected: Bytes, tmp_path: Path, slow: None
+@pytest.mark.parametrize("call", [1, 2, 6])
+def test_kill_9_while_a_run_is_overwritten(
+    world: jobs.World, expected: Bytes, tmp_path: Path, call: int
 ) -> None:
+    """What is left of the old run must not look done."""
+    output = tmp_path / "run"
+    assert jobs.run(world.flags(output))[0] == 0
+    flags, place = world.flags(output, "--overwrite"), ("delete_tree", call, True)
+    with jobs.start(flags, tmp_path / "log", patch=die_at, patch_args=place) as child:
+        assert child.wait() == -signal.SIGKILL
+    assert jobs.run(world.flags(output))[0] == 0
+    assert jobs.covered(output) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("items_done", [0, 1])
+def test_a_killed_worker_ends_the_run(
+    world: jobs.World, expected: Bytes, tmp_path: Path, slow: None, items_done: int
+) -> None:
+    """Killed while it starts, killed while it fetches."""
     output = tmp_path / "run"
     assert jobs.run(world.flags(output, "--stop_after=mix"))[0] == 0
     flags = world.flags(output, "--workers=2", "--items_per_process=1")
     with jobs.start(flags, tmp_path / "log", patch=no_grace) as child:
-        assert jobs.until(lambda: jobs.markers(output, "download"))
+        assert jobs.until(lambda: len(child.workers()) == 2)
+        assert jobs.until(lambda: len(jobs.markers(output, "download")) >= items_done)
         os.kill(random.Random(0).choice(child.workers()), signal.SIGKILL)
         assert child.wait(20) == 3
         told = r"worker process \d+ died; ended\. .* run the same command again"
