@@ -186,11 +186,11 @@ def _settings(arguments: Sequence[str], sources: Iterable[str]) -> dict[str, dic
 def _missing_safety(name: str, inputs: Inputs, values: argparse.Namespace) -> dict[str, str]:
     """Decide about a source without any safety column: never in silence."""
     preset_judges = any(each.safety for each in build_chain(values.preset, {}).filters)
+    mine = [file for file in inputs.files if file.source == name]
     bare = [
         file.path
-        for file in inputs.files
-        if file.source == name
-        and not set(SAFETY_COLUMNS) & resolve(inputs.sources[name], file.columns, file.path).keys()
+        for file in mine
+        if not set(SAFETY_COLUMNS) & resolve(inputs.sources[name], file.columns, file.path).keys()
     ]
     # Another run's rows have the columns whether or not anything ever filled them.
     asked_for_run = name == "run" and values.nsfw_missing is not None
@@ -206,6 +206,12 @@ def _missing_safety(name: str, inputs: Inputs, values: argparse.Namespace) -> di
         raise ValueError(
             f"--nsfw_missing {values.nsfw_missing}: {what} is not available yet, so no stage "
             "could decide; use keep or drop"
+        )
+    if bare and len(bare) < len(mine) and values.nsfw_missing == "keep":
+        raise ValueError(
+            f"{bare[0]}: {len(bare)} of the {len(mine)} files of source {name!r} have no safety "
+            "score or tag; --nsfw_missing keep would keep unscored rows of the others too. Filter "
+            "them in a run of their own and bring its rows in with --input run=THAT_OUTPUT"
         )
     return {"nsfw.present.on_missing": values.nsfw_missing}
 

@@ -8,6 +8,7 @@ A lease counts as alive for three intervals by the store's own clock.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from shards.commit import ItemId, encode
 from shards.store import Store
 
 ALIVE_INTERVALS = 3
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,7 +63,8 @@ class LeaseKeeper:
         finally:
             with self._lock:
                 del self._items[id(running)]
-            self._store.delete(item.lease)
+            with _only_a_lease():
+                self._store.delete(item.lease)
 
     def _take(self, running: Running) -> bool:
         """Make the lease, one winner among any number of launchers, or take over a dead one."""
@@ -79,12 +83,21 @@ class LeaseKeeper:
                 self._write(running)
 
     def _write(self, running: Running) -> None:
-        with self._lock:
+        with self._lock, _only_a_lease():
             if id(running) in self._items:
                 self._store.write(running.item.lease, self._content(running))
 
     def _content(self, running: Running) -> bytes:
         return encode({"holder": self._holder, "rows_done": running.rows_done})
+
+
+@contextmanager
+def _only_a_lease() -> Iterator[None]:
+    """Go on where the store does not answer: leases save work, nothing depends on them."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning("a lease could not be written: %s", error)
 
 
 def held_by_others(store: Store, stage: str, holder: str, lease_s: float) -> set[str]:

@@ -55,6 +55,8 @@ class PieceReader:
                 if left is not None and delivered + self.bad_rows >= left:
                     return
         except (*DAMAGE, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            if _is_outage(error):
+                raise
             lost = max(0, (left or 0) - delivered - self.bad_rows)
             raise UnreadableError(self.piece.path, lost, str(error).splitlines()[0]) from error
 
@@ -110,6 +112,16 @@ class PieceReader:
         for line in self._skipped:  # ascending: each bad line pushes the later rows down by one
             numbers[numbers >= line] += 1
         return numbers
+
+
+def _is_outage(error: Exception) -> bool:
+    """Tell a store that does not answer from a file that is damaged.
+
+    Arrow reports damage as an OSError too, but without the number that the system's errors have.
+    """
+    return isinstance(error, ConnectionError | TimeoutError) or (
+        isinstance(error, OSError) and error.errno is not None
+    )
 
 
 class _Until:

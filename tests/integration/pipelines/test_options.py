@@ -175,6 +175,13 @@ def test_a_source_without_any_safety_score(how: str, tmp_path: Path) -> None:
     assert (line["in"], line["left_out"]["nsfw_missing"]) == (20, dropped)
 
 
+def test_files_with_and_without_scores_are_not_kept_alike(tmp_path: Path) -> None:
+    pq.write_table(rows(0, 20).drop_columns(["nsfw_score"]), tmp_path / "a.parquet")
+    pq.write_table(rows(20, 20), tmp_path / "b.parquet")
+    flags = (f"--input={tmp_path}/*.parquet", "--nsfw_missing=keep")
+    assert "1 of the 2 files of source 'generic'" in told(tmp_path / "run", *flags)
+
+
 @pytest.mark.parametrize("how", ["defer", "join"])
 def test_what_no_stage_could_decide_is_refused_at_once(how: str, tmp_path: Path) -> None:
     pq.write_table(rows(0, 20).drop_columns(["nsfw_score"]), tmp_path / "a.parquet")
