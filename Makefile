@@ -40,7 +40,7 @@ docs: setup
 image: setup
 	mkdir -p build
 	$(BIN)/python -m scripts.worker_requirements > build/worker-requirements.txt
-	docker build --target worker --tag $(IMAGE) .
+	docker build --target worker --tag $(IMAGE) $(BUILD_ARGS) .
 
 # Public hashes for every platform, no addresses. torch and torchvision are a matching pair.
 lock:
