@@ -38,6 +38,7 @@ from shards.store import Store
 TOKEN = "GROUNDWORK_TEST_JOB"  # environment variable that marks a job's processes
 COVERED = ("kept", "tombstones", "rejects", "plan", "shards", "selections", "manifest.json")
 
+MAX_REQUESTS = 20_000
 ROWS_PER_ITEM, ROWS_PER_BUCKET, SHARD_SIZE = 12, 24, 6
 _WORDS = ("river", "bridge", "harbour", "meadow", "castle", "orchard", "lantern", "glacier")
 
@@ -55,6 +56,7 @@ class Pages(dict[str, Page]):
         """Answer a request; `examples.web` looks pages up with it."""
         with self._lock:
             self.asked[path] += 1
+            assert self.asked.total() <= MAX_REQUESTS, "a test asks without end"
         time.sleep(self.delay_s)
         return super().get(path, default)
 
