@@ -188,12 +188,19 @@ def test_the_whole_job(tmp_path, capsys):
         command = [
             "--input", f"laion2b_en_joined={metadata}", "--output", str(out), "--store", "stage1",
             "--allow_address", "127.0.0.0/8", "--retries", "0", "--fetch_engine=img2dataset",
+            "--shard_size", "5",
         ]  # fmt: skip
         assert filter_job.main(command) == 2
         assert "--i_trust_these_urls" in capsys.readouterr().err
         assert not os.path.exists(out / "shards")
+        before = [os.fstat(number) for number in (1, 2)]
         assert filter_job.main([*command, "--i_trust_these_urls"]) == 0
-    sidecar = pq.read_table(out / "shards" / "000000.parquet")
+    after = [os.fstat(number) for number in (1, 2)]
+    # Two shards at a time, and img2dataset turns the streams away around every image.
+    assert [(s.st_dev, s.st_ino) for s in after] == [(s.st_dev, s.st_ino) for s in before]
+    paths = sorted((out / "shards").glob("*.parquet"))
+    assert len(paths) == 4
+    sidecar = pa.concat_tables(pq.read_table(path) for path in paths)
     actual = Counter(sidecar["outcome"].to_pylist())
     assert actual[Outcome.SUCCESS] == 11  # big.png is below the default cap
     assert actual[Outcome.HTTP_NOT_FOUND] == 1
