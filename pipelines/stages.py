@@ -16,6 +16,7 @@ import numpy as np
 from filters import Chain
 from pipelines import accounting, job, sweeps
 from pipelines.accounting import FilterTotals, Line
+from pipelines.fetch import close_shared_fetcher
 from pipelines.job import Inputs
 from pipelines.launch import Done, Launch, check_fingerprint, plan_stage, read_results, run_stage
 from pipelines.progress import Progress
@@ -112,7 +113,7 @@ class Run:
             rows = job.shard_size(self.values)
             items = list(_download_items(read_results(self.store, "mix"), rows))
         self._plan(found, items)
-        run_stage(self.launch, job.download_config(self.values, rules), self.progress)
+        self._fetch(rules)
         self._close_download()
 
     def retry_failed(self, rules: Chain) -> int:
@@ -123,11 +124,18 @@ class Run:
         generation = sweeps.unfinished_or_next(self.store)
         planned = sweeps.plan(self.store, generation, self.fingerprints["download"])
         if planned:
-            config = job.download_config(self.values, rules)
-            run_stage(self.launch, config, self.progress, generation)
+            self._fetch(rules, generation)
             self.lines.pop()
             self._close_download()
         return planned
+
+    def _fetch(self, rules: Chain, generation: int = 0) -> None:
+        config = job.download_config(self.values, rules)
+        try:
+            run_stage(self.launch, config, self.progress, generation)
+        finally:
+            # A local run fetched in this process, whose next run may have other settings.
+            close_shared_fetcher()
 
     def _close_download(self) -> None:
         done = sweeps.newest_results(self.store)

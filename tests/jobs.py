@@ -31,7 +31,6 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from examples.web import Page, serve
-from pipelines.fetch import close_shared_fetcher
 from pipelines.workplan import planfile
 from shards.store import Store
 
@@ -149,7 +148,6 @@ def covered(root: Path) -> dict[str, str]:
 
 def run(argv: Sequence[str], module: str = "pipelines.filter") -> tuple[int, str]:
     """Run a command in this process with small items; return its exit code and its errors."""
-    close_shared_fetcher()  # a process fetches with one set of settings
     with _small_items(), redirect_stderr(io.StringIO()) as errors:
         try:
             code: int = importlib.import_module(module).main(list(argv))

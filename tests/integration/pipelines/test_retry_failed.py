@@ -16,7 +16,6 @@ import shards
 from examples.web import Page, serve
 from pipelines import download
 from pipelines import filter as filter_job
-from pipelines.fetch import close_shared_fetcher
 from shards.lint import lint
 from shards.store import Store
 
@@ -35,7 +34,6 @@ def web() -> Iterator[tuple[str, _Pages]]:
     pages.asked = []
     with serve(pages) as base:
         yield base, pages
-    close_shared_fetcher()
 
 
 def _picture(shade: int) -> bytes:

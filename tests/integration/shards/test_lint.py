@@ -18,7 +18,6 @@ from PIL import Image
 from examples.scenes import scene
 from examples.web import Page, serve
 from pipelines import filter as filter_job
-from pipelines.fetch import close_shared_fetcher
 from shards import manifest, parquet
 from shards.lint import lint
 from shards.reader import Record, read_shard
@@ -43,7 +42,6 @@ def good_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pq.write_table(table, folder / "meta.parquet")
         arguments = [f"--input={folder}/meta.parquet", f"--output={folder}/run"]
         assert filter_job.main([*arguments, "--allow_address=127.0.0.1/32"]) == 0
-    close_shared_fetcher()
     return folder / "run"
 
 
