@@ -34,7 +34,7 @@ STAGES = ("filter", "mix", "download")
 
 _SHARD_ROWS = 10_000
 _GROUND_SHARD_ROWS = 2_500
-_SURELY_MEANT = 0.85  # how alike a misspelt source's name must be, so that paths are left alone
+_SURELY_MEANT = 0.8
 _ALLOW_ADDRESS = ("url.host.allow_addresses", "url.port.allow_addresses")
 
 

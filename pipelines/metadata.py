@@ -27,9 +27,10 @@ class UnreadableError(ValueError):
     """A file is corrupt. `file` names it; `rows` rows of the plan are lost with it."""
 
     def __init__(self, path: str, rows: int, why: str) -> None:
+        lost = f"{rows} planned rows" if rows else "the rest of its rows"
         super().__init__(
-            f"{path}: {why}; {rows} planned rows cannot be read. Repair or remove the file, or "
-            "allow it with --max_unreadable"
+            f"{path}: {why}; {lost} cannot be read. Repair or remove the file, or allow it with "
+            "--max_unreadable"
         )
         self.rows = rows
 
