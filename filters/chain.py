@@ -224,9 +224,10 @@ def _ragged(
     chosen: npt.NDArray[np.bool_],
 ) -> tuple[pa.Array, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Turn a (filters, rows) mask into list offsets and the (row, filter) of every set cell."""
-    rows, filters = np.nonzero(chosen.T)
+    some = np.flatnonzero(chosen.any(axis=0))  # few rows; walking the others is what would cost
+    nth, filters = np.nonzero(chosen[:, some].T)
     offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=0))])
-    return pa.array(offsets, pa.int32()), rows, filters
+    return pa.array(offsets, pa.int32()), some[nth], filters
 
 
 def _count(result: ChainResult) -> ChainCounts:
