@@ -154,7 +154,7 @@ class Engine:
     def _resume(self) -> None:
         """Let paused transfers go on, oldest first, as far as memory allows."""
         for place, (transfer, _) in enumerate(list(self._active.values())):
-            if transfer.paused and (place == 0 or self._limits.has_room):
+            if transfer.paused and self._limits.may_grow(oldest=place == 0):
                 transfer.resume()
 
     def _has_room(self, transfer: Transfer, size: int) -> bool:

@@ -18,7 +18,8 @@ class Limits:
     """The process-wide limits of one fetcher.
 
     Memory stays below `max_held_bytes` plus one body and one receive buffer per
-    connection: at the limit, only the oldest transfer goes on, the others pause.
+    connection: at the limit all transfers pause. The oldest goes on when no body waits for
+    the decode threads either, because then nothing else would ever make room.
     """
 
     def __init__(self, config: FetchConfig, pool: DecodePool) -> None:
@@ -41,9 +42,13 @@ class Limits:
             and self._paid_until <= now
         )
 
+    def may_grow(self, *, oldest: bool) -> bool:
+        """Return whether a transfer may take more bytes."""
+        return self.has_room or (oldest and not self._pool.held_bytes)
+
     def take(self, size: int, *, oldest: bool) -> bool:
         """Reserve memory for bytes that have arrived; False: pause the transfer."""
-        if not oldest and not self.has_room:
+        if not self.may_grow(oldest=oldest):
             return False
         self._arriving_bytes += size
         return True
