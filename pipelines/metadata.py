@@ -19,8 +19,7 @@ from pipelines.workplan.filesystems import open_input
 from pipelines.workplan.inputs import DAMAGE, is_compressed, open_text, text_delimiter
 from pipelines.workplan.items import Piece
 
-BATCH_ROWS = 32_768
-"""Rows judged at a time: twice as many cost 30 MB more and no less CPU time."""
+BATCH_ROWS = 65_536
 _TEXT_BLOCK = 16 << 20  # longest line that can be read, bytes
 
 
