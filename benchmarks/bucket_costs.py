@@ -9,7 +9,6 @@ segments as a mix item loads its own: by ranged reads, one small stream each.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -22,15 +21,13 @@ import pyarrow.parquet as pq
 from pipelines import buckets
 from pipelines.launch import Done
 from pipelines.mix_item import _load
-from pipelines.stages import _mix_items
+from pipelines.stages import _mix_items, _packed_segments
 from pipelines.workplan.items import MixItem, Segment
 from shards.commit import encode
 from shards.schema import KEPT
 from shards.store import Store
 
 _BATCH_ROWS = 50_000
-_MARKERS = 108
-"""A fiftieth of the parts of 2.7 B rows: enough to see what their markers take in memory."""
 
 
 def main() -> None:
@@ -49,7 +46,7 @@ def main() -> None:
             "bytes": Path(folder, "part").stat().st_size,
             "cut_cpu_s": cut_s,
             "load_cpu_s": load_s,
-            **_launcher_costs(sizes),
+            **_plan_costs(sizes),
         }
     sys.stdout.write(json.dumps(found))
 
@@ -65,27 +62,16 @@ def _load_s(folder: str, sizes: buckets.Sizes) -> float:
     return time.process_time() - started
 
 
-def _launcher_costs(sizes: buckets.Sizes) -> dict[str, Any]:
-    """Return what the launcher pays for the segment sizes in the parts' done-markers."""
+def _plan_costs(sizes: buckets.Sizes) -> dict[str, Any]:
+    """Return what the segment sizes of a part cost in its done-marker and in the mix's plan."""
     result = {"num_buckets": len(sizes), "runs": [{"offset": 0, "sizes": sizes}]}
-    marker = encode(result)
-    empty = _memory_bytes()
-    done = [Done(f"part-{n:05d}", json.loads(marker), {}) for n in range(_MARKERS)]
-    parsed = _memory_bytes()
+    done = [Done("part-00000", _packed_segments(result), {})]
     items = list(_mix_items(done))
-    planned = _memory_bytes()
     segments = sum(len(item.segments) for item in items)
     return {
-        "marker_bytes": len(marker),
-        "marker_held_bytes": (parsed - empty) / _MARKERS,
-        "segment_held_bytes": (planned - parsed) / segments,
+        "marker_bytes": len(encode(result)),
         "segment_plan_bytes": sum(len(encode(item.to_json())) for item in items) / segments,
     }
-
-
-def _memory_bytes() -> int:
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

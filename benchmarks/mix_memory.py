@@ -65,8 +65,6 @@ def _at_scale(part: Path) -> list[Figure]:
         Figure("one segment", size / SCALE_BUCKETS / 1024, "KB per ranged read"),
         Figure("loading", found["load_cpu_s"] / SCALE_BUCKETS * 1e6, "CPU us per segment"),
         Figure("done-marker of a part", found["marker_bytes"] / 1024, "KB"),
-        Figure("the same in the launcher", found["marker_held_bytes"] / 1024, "KB"),
-        Figure("planned segment in the launcher", found["segment_held_bytes"], "bytes"),
         Figure("planned segment in its plan file", found["segment_plan_bytes"], "bytes"),
     ]
 

@@ -2,8 +2,8 @@
 
 A filter item appends runs to one `.arrows` file; a run holds, bucket after bucket, one
 compressed IPC stream of rows and one of tombstones. Their byte sizes stand in the
-done-marker, so a mix item fetches just its own bytes: a parquet row group per bucket
-would cost 2.45 MB of footer per part, and 8.9 TB of footer reads at 2.7 B rows.
+done-marker, so a mix item fetches just its own bytes. Parquet with a row group per bucket
+would have footers of megabytes, which every bucket would read again from every part.
 """
 
 from __future__ import annotations

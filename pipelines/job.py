@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from filters import Chain, build_chain
+from pipelines import fetch_img2dataset
 from pipelines.download_item import DownloadConfig
 from pipelines.fetch import FetchConfig
 from pipelines.filter_item import FilterConfig
@@ -326,9 +327,12 @@ def download_config(values: argparse.Namespace, rules: Chain) -> DownloadConfig:
             "--fetch_engine=img2dataset follows URLs to file:, data: and private addresses and "
             "has no limits on bodies; add --i_trust_these_urls if every URL is yours"
         )
+    spec = store_spec(values)
+    if values.fetch_engine == "img2dataset":
+        fetch_img2dataset.check(spec)
     return DownloadConfig(
         fetch=fetch_config(values),
-        spec=store_spec(values),
+        spec=spec,
         engine=values.fetch_engine,
         item_deadline_s=values.item_deadline_s,
         spool_dir=values.spool_dir,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,9 @@ from shards.commit import ItemId, Result, read_marker
 from shards.store import Store
 
 READ_THREADS = 32
+SEGMENT_SIZES = "runs"
+"""Where a filter item's result keeps the sizes of its bucket segments."""
+
 _WAIT_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class Launch:
 def plan_stage(
     store: Store,
     found: Fingerprint,
-    items: Sequence[planfile.Plannable] | None,
+    items: Iterable[planfile.Plannable] | None,
     per_file: int = planfile.ITEMS_PER_FILE,
 ) -> str:
     """Record a stage's items unless they are recorded, and return the fingerprint in force.
@@ -113,7 +116,7 @@ def run_stage(launch: Launch, config: StageConfig, progress: Progress, generatio
     plan = plan_name(config.stage, generation)
     head = planfile.read_head(launch.store, plan)
     assert head is not None
-    names = [record["name"] for record in planfile.read_all(launch.store, plan)]
+    names: list[str] = head["names"]
     work = Work(
         root=launch.store.root,
         config=config,
@@ -200,18 +203,37 @@ class Done:
     generation: int = 0
 
 
-def read_results(store: Store, stage: str, generation: int = 0) -> list[Done]:
+def _without_segments(result: Result) -> Result:
+    # At thousands of parts and buckets the segment sizes would fill the launcher's memory.
+    return {name: value for name, value in result.items() if name != SEGMENT_SIZES}
+
+
+def read_results(
+    store: Store,
+    stage: str,
+    generation: int = 0,
+    *,
+    trim: Callable[[Result], Result] = _without_segments,
+) -> list[Done]:
     """Read every marker of a stage, or of a sweep of it, in item order.
+
+    Args:
+        store: The run.
+        stage: Name of the stage.
+        generation: 0, or the number of the sweep.
+        trim: What of each result to hold in memory.
 
     Raises:
         ValueError: A marker is missing, so the stage is not finished.
     """
-    plan = plan_name(stage, generation)
-    names = [record["name"] for record in planfile.read_all(store, plan)]
+
+    def read(name: str) -> dict[str, Any] | None:
+        marker = read_marker(store, ItemId(stage, name, generation))
+        return None if marker is None else {**marker, "result": trim(marker["result"])}
+
+    names = planfile.read_names(store, plan_name(stage, generation))
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        markers = list(
-            pool.map(lambda name: read_marker(store, ItemId(stage, name, generation)), names)
-        )
+        markers = list(pool.map(read, names))
     missing = [name for name, marker in zip(names, markers, strict=True) if marker is None]
     if missing:
         raise ValueError(

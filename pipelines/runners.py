@@ -37,7 +37,8 @@ _WORKER_MODULE = "pipelines.local_worker"
 _POLL_S = 0.5
 _GRACE_S = 10.0
 _LOOK_S = 10.0
-_START_S = 60.0
+_START_S = 60.0  # until the first worker is there
+_TOGETHER_S = 10.0  # from the first to the last
 
 logger = logging.getLogger(__name__)
 
@@ -156,6 +157,7 @@ class Watchdog:
     def start(self) -> None:
         """Start watching."""
         self._workers: set[int] = set()
+        self._complete_by = time.monotonic() + _START_S
         self._thread.start()
 
     def stop(self) -> None:
@@ -167,14 +169,12 @@ class Watchdog:
         # Looking costs listings, which an object store charges for; missing a worker does not.
         look_every_s = min(_LOOK_S, self._pulse.stall_timeout_s / 10)
         last, since = self._pulse.state(), time.monotonic()
-        started = looked = since
+        looked = since
         while not self._stopped.wait(_POLL_S):
-            dead = self._dead_worker()
+            fault = self._fault(time.monotonic())
             # Workers also end when the run does, well or not: then `stop` comes first.
-            if dead is not None and not self._stopped.wait(_GRACE_S):
-                self._end(f"worker process {dead} died")
-            if time.monotonic() - started > _START_S and len(self._workers) < self._expected:
-                self._end(f"{self._expected - len(self._workers)} worker processes did not start")
+            if fault is not None and not self._stopped.wait(_GRACE_S):
+                self._end(fault)
             if time.monotonic() - looked < look_every_s:
                 continue
             looked, state = time.monotonic(), self._pulse.state()
@@ -183,12 +183,19 @@ class Watchdog:
             elif looked - since > self._pulse.stall_timeout_s:
                 self._end(f"no row and no item finished for {self._pulse.stall_timeout_s:g} s")
 
-    def _dead_worker(self) -> int | None:
-        """Return a worker that ended while the run goes on. It would never be missed otherwise."""
+    def _fault(self, now: float) -> str | None:
+        """Return what is wrong with the workers. Beam would wait for a missing one for ever."""
         alive = workers(os.getpid())
         gone = self._workers - alive
+        if alive and not self._workers:
+            self._complete_by = now + _TOGETHER_S
         self._workers |= alive
-        return next(iter(gone), None)
+        if gone:
+            return f"worker process {gone.pop()} died"
+        missing = self._expected - len(self._workers)
+        if missing > 0 and now > self._complete_by:
+            return f"{missing} worker processes died as they started"
+        return None
 
     def _end(self, why: str) -> None:
         if self._stopped.is_set():

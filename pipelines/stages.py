@@ -8,7 +8,7 @@ same code.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,15 @@ from pipelines import accounting, job, sweeps
 from pipelines.accounting import FilterTotals, Line
 from pipelines.fetch import close_shared_fetcher
 from pipelines.job import Inputs
-from pipelines.launch import Done, Launch, check_fingerprint, plan_stage, read_results, run_stage
+from pipelines.launch import (
+    SEGMENT_SIZES,
+    Done,
+    Launch,
+    check_fingerprint,
+    plan_stage,
+    read_results,
+    run_stage,
+)
 from pipelines.progress import Progress
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint
@@ -99,7 +107,7 @@ class Run:
         found = job.mix_fingerprint(self.values, self.fingerprints["filter"])
         items = None
         if planfile.read_head(self.store, "mix") is None:
-            items = list(_mix_items(read_results(self.store, "filter")))
+            items = _mix_items(read_results(self.store, "filter", trim=_packed_segments))
         self._plan(found, items, per_file=1)
         run_stage(self.launch, job.mix_config(self.values), self.progress)
         self._close("mix", accounting.mix_line(_results(self.store, "mix")))
@@ -111,7 +119,7 @@ class Run:
         items = None
         if planfile.read_head(self.store, "download") is None:
             rows = job.shard_size(self.values)
-            items = list(_download_items(read_results(self.store, "mix"), rows))
+            items = _download_items(read_results(self.store, "mix"), rows)
         self._plan(found, items)
         self._fetch(rules)
         self._close_download()
@@ -145,7 +153,7 @@ class Run:
     def _plan(
         self,
         found: Fingerprint,
-        items: Sequence[planfile.Plannable] | None,
+        items: Iterable[planfile.Plannable] | None,
         per_file: int = planfile.ITEMS_PER_FILE,
     ) -> None:
         self.library_changes += check_fingerprint(
@@ -193,27 +201,30 @@ def _results(store: Store, stage: str) -> list[commit.Result]:
     return [done.result for done in read_results(store, stage)]
 
 
+def _packed_segments(result: commit.Result) -> commit.Result:
+    """Return the segment sizes of a filter item as (offset of the run, sizes by bucket)."""
+    runs = [(run["offset"], np.array(run["sizes"], np.int64)) for run in result[SEGMENT_SIZES]]
+    return {"num_buckets": result["num_buckets"], SEGMENT_SIZES: runs}
+
+
 def _mix_items(done: Sequence[Done]) -> Iterator[MixItem]:
     """Turn the parts' segment sizes, part by part, into byte ranges, bucket by bucket."""
     files, offsets, sizes = [], [], []
     num_buckets = done[0].result["num_buckets"] if done else 1
     for part in done:
-        for run in part.result["runs"]:
-            matrix = np.array(run["sizes"], np.int64).reshape(num_buckets, 2)
+        for offset, matrix in part.result[SEGMENT_SIZES]:
             files.append(f"buckets/{part.name}.arrows")
-            offsets.append(
-                run["offset"] + np.concatenate([[0], np.cumsum(matrix.sum(axis=1))[:-1]])
-            )
+            offsets.append(offset + np.concatenate([[0], np.cumsum(matrix.sum(axis=1))[:-1]]))
             sizes.append(matrix)
     for bucket in range(num_buckets):
         segments = (
             Segment(
                 file=file,
-                offset=int(offset[bucket]),
+                offset=int(start[bucket]),
                 rows_bytes=int(size[bucket, 0]),
                 tombstones_bytes=int(size[bucket, 1]),
             )
-            for file, offset, size in zip(files, offsets, sizes, strict=True)
+            for file, start, size in zip(files, offsets, sizes, strict=True)
             if size[bucket].any()
         )
         yield MixItem(name=f"bucket-{bucket:04d}", segments=tuple(segments))

@@ -30,8 +30,7 @@ def plan(store: Store, generation: int, fingerprint: str) -> int:
     name = plan_name(_STAGE, generation)
     head = planfile.read_head(store, name)
     if head is not None:
-        count: int = head["items"]
-        return count
+        return len(head["names"])
     failed = {
         done.name
         for done in newest_results(store)
@@ -67,5 +66,5 @@ def _planned(store: Store) -> int:
 
 
 def _missing(store: Store, generation: int) -> bool:
-    names = {r["name"] for r in planfile.read_all(store, plan_name(_STAGE, generation))}
+    names = set(planfile.read_names(store, plan_name(_STAGE, generation)))
     return bool(names - done_items(store, _STAGE, generation))

@@ -8,8 +8,9 @@ plan alone, so any launcher may write them.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from shards.commit import encode
@@ -36,17 +37,25 @@ def write(
     stage: str,
     fingerprint: str,
     facts: Mapping[str, Any],
-    items: Sequence[Plannable],
+    items: Iterable[Plannable],
     per_file: int,
 ) -> None:
-    """Write a stage's items; the head file last, because it means that all are there."""
-    for start in range(0, len(items), per_file):
-        records = [item.to_json() for item in items[start : start + per_file]]
-        store.write(f"_items/{stage}/{start // per_file:05d}.json", encode(records))
+    """Write a stage's items; the head file last, because it means that all are there.
+
+    Items are taken one file's worth at a time: those of a mix of billions of rows would not
+    all fit in memory.
+    """
+    names: list[str] = []
+    left = iter(items)
+    while chunk := list(itertools.islice(left, per_file)):
+        number = len(names) // per_file
+        names += [item.name for item in chunk]
+        records = [item.to_json() for item in chunk]
+        store.write(f"_items/{stage}/{number:05d}.json", encode(records))
     head = {
         "fingerprint": fingerprint,
         "facts": dict(facts),
-        "items": len(items),
+        "names": names,
         "per_file": per_file,
     }
     store.write(f"_items/{stage}/plan.json", encode(head))
@@ -61,11 +70,19 @@ def read_head(store: Store, stage: str) -> dict[str, Any] | None:
     return head
 
 
+def read_names(store: Store, stage: str) -> list[str]:
+    """Return the names of a planned stage's items, in order."""
+    head = read_head(store, stage)
+    assert head is not None, stage
+    names: list[str] = head["names"]
+    return names
+
+
 def read_all(store: Store, stage: str) -> Iterator[dict[str, Any]]:
     """Yield every item's record, in order."""
     head = read_head(store, stage)
     assert head is not None, stage
-    for start in range(0, head["items"], head["per_file"]):
+    for start in range(0, len(head["names"]), head["per_file"]):
         yield from json.loads(store.read(f"_items/{stage}/{start // head['per_file']:05d}.json"))
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.launch import Done, Launch, check_fingerprint, plan_stage
-from pipelines.stages import _download_items, _mix_items
+from pipelines.stages import _download_items, _mix_items, _packed_segments
 from pipelines.workplan import items, planfile
 from pipelines.workplan.fingerprint import Fingerprint, differences, only_libraries
 from pipelines.workplan.inputs import Extent, InputFile
@@ -125,7 +125,7 @@ def test_segments_lie_behind_one_another_in_their_file(
         for offset, size in sorted(by_file.get(f"buckets/{part.name}.arrows", [])):
             assert offset == at
             at += size
-        assert at == sum(sum(map(sum, run["sizes"])) for run in part.result["runs"])
+        assert at == sum(int(sizes.sum()) for _, sizes in part.result["runs"])
 
 
 def test_without_parts_there_is_one_empty_bucket() -> None:
@@ -153,11 +153,11 @@ def test_items_survive_their_file(item: Any, tmp_path: Path) -> None:
 def test_a_plan_of_many_files_is_read_one_by_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
     plan = [DownloadItem(name=f"{i:06d}", plan="p", row_group=i, rows=1) for i in range(10)]
-    planfile.write(store, "download", "many", {"--seed": 0}, plan, 4)
+    planfile.write(store, "download", "many", {"--seed": 0}, iter(plan), 4)
     assert planfile.read_head(store, "download") == {
         "fingerprint": "many",
         "facts": {"--seed": 0},
-        "items": 10,
+        "names": [item.name for item in plan],
         "per_file": 4,
     }
     assert [r["name"] for r in planfile.read_all(store, "download")] == [i.name for i in plan]
@@ -218,7 +218,7 @@ def _part(name: str, runs: list[list[tuple[int, int]]]) -> Done:
     for sizes in runs:
         recorded.append({"offset": offset, "sizes": [list(pair) for pair in sizes]})
         offset += sum(map(sum, sizes))
-    return Done(name, {"num_buckets": 4, "runs": recorded}, {})
+    return Done(name, _packed_segments({"num_buckets": 4, "runs": recorded}), {})
 
 
 def test_filter_items_know_their_rows() -> None:
