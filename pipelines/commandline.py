@@ -12,7 +12,7 @@ from pipelines.failures import JobFailedError, mendable
 from pipelines.fetch import NetworkUnhealthy
 from pipelines.launch import Launch
 from pipelines.metadata import UnreadableError
-from pipelines.options import LOCAL_RUNNERS, Parsed
+from pipelines.parsing import LOCAL_RUNNERS, Parsed
 from shards.commit import ClaimVoidError
 from shards.store import Store
 

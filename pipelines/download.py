@@ -9,15 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline, job, rundir, summary
+from pipelines import commandline, run_rules, rundir, summary
 from pipelines.options import (
     DOWNLOAD_OPTIONS,
     LAUNCH_OPTIONS,
     OUTPUT,
     RETRY_FAILED,
-    build_parser,
-    parse,
 )
+from pipelines.parsing import build_parser, parse
 from pipelines.stages import Run
 from shards.store import Store
 
@@ -42,11 +41,11 @@ def _run(parsed: commandline.Parsed) -> None:
     recorded = rundir.read_run_json(launch.store)
     for name, value in recorded["options"].items():
         setattr(parsed.values, name, value)
-    chains = job.build_chains(parsed.values.preset, recorded["rule_settings"])
+    chains = run_rules.build_chains(parsed.values.preset, recorded["rule_settings"])
     run = Run(parsed.values, launch)
     run.read_filter(len(recorded["unreadable_inputs"]))
     run.mix()
-    rules = job.decoded_rules(chains)
+    rules = run_rules.decoded_rules(chains)
     run.download(rules)
     if parsed.values.retry_failed:
         swept = run.retry_failed(rules)

@@ -7,154 +7,48 @@ local spool file, so memory is bounded by the bodies in flight, not by the shard
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filters import Chain
-from pipelines.fetch import FetchConfig, Request, Response, shared_fetcher
+from pipelines import fetch_img2dataset, guarded_fetch
+from pipelines.engine import EngineConfig
 from pipelines.leases import Running
+from pipelines.shard_facts import Fact, Facts, take_over
 from pipelines.workplan.items import DownloadItem
 from shards import parquet
 from shards.commit import Attempt, Result, commit, run_facts
-from shards.identity import canonical_urls
-from shards.image import ImageError, Stored, StoreSpec, probe, store
-from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
+from shards.outcomes import Outcome, img2dataset_status
 from shards.sample import JSON_FIELDS, ImageSample, members
 from shards.schema import PLAN, SIDECAR
 from shards.store import Store
-from shards.tar import TarWriter, first_member
+from shards.tar import TarWriter
 
 STAGE = "download"
 CAREFUL_AFTER = 2
 """Dead attempts of an item after which each of its images is decoded in a child process."""
 
-OPEN = ""
-"""The outcome of a row that has none yet."""
-
 _ROWS_PER_S = 2.0  # an item that fetches fewer rows a second than this has met its deadline
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadConfig:
+class DownloadConfig(EngineConfig):
     """What a download item needs to know; `process` is what a worker calls."""
 
-    fetch: FetchConfig
-    spec: StoreSpec
     engine: str  # groundwork | img2dataset
     item_deadline_s: float
     spool_dir: str | None
-    rules: Chain  # re-run on decoded facts: those that decide on width and height
     stage: str = STAGE
 
     def process(self, store: Store, record: Mapping[str, Any], running: Running) -> Result:
         """Fetch one shard and commit it."""
         return _Shard(self, store, DownloadItem(**record), running).process()
-
-
-class Engine(Protocol):
-    """Fetches a shard's rows; calls `handle` once per row, from any thread."""
-
-    def __call__(
-        self,
-        config: DownloadConfig,
-        rows: Sequence[Mapping[str, Any]],
-        facts: Facts,
-        deadline_s: float,
-    ) -> Mapping[str, Any]:
-        """Return clock facts of the fetching for the marker's `run` part."""
-        ...
-
-
-@dataclass
-class Fact:
-    """What became of one planned row."""
-
-    outcome: str = OPEN
-    message: str | None = None
-    sha256: str | None = None  # of the fetched body
-    original: tuple[int, int] | None = None  # width, height of the fetched image, oriented
-    stored: tuple[int, int] | None = None  # width, height of the stored image
-    spooled: tuple[int, int] | None = None  # offset, size in the spool file
-
-
-class Facts:
-    """The facts of a shard's rows and the spool of their images; safe to fill from any thread."""
-
-    def __init__(self, count: int, spool_path: str, running: Running) -> None:
-        self.rows = [Fact() for _ in range(count)]
-        self._running = running
-        self._spool = open(spool_path, "w+b")  # noqa: SIM115
-        self._lock = threading.Lock()
-
-    def fail(self, index: int, outcome: str, message: str | None, body: bytes = b"") -> None:
-        """Record why a row has no sample."""
-        fact = self.rows[index]
-        fact.outcome, fact.message = outcome, message
-        fact.sha256 = hashlib.sha256(body).hexdigest() if body else None
-        self._count()
-
-    def succeed(self, index: int, body_sha256: str, stored: Stored) -> None:
-        """Record a row's image."""
-        offset = self._append(stored.data)
-        fact = self.rows[index]
-        fact.outcome, fact.message, fact.sha256 = Outcome.SUCCESS, None, body_sha256
-        fact.original = (stored.original_width, stored.original_height)
-        fact.stored = (stored.width, stored.height)
-        fact.spooled = (offset, len(stored.data))
-        self._count()
-
-    def take_over(self, index: int, row: Mapping[str, Any], image: bytes | None) -> None:
-        """Take a row's fact from the sidecar of the generation before."""
-        fact = self.rows[index]
-        fact.outcome, fact.message, fact.sha256 = (
-            row["outcome"],
-            row["error_message"],
-            row["sha256"],
-        )
-        if image is not None:
-            fact.original = (row["original_width"], row["original_height"])
-            fact.stored = (row["width"], row["height"])
-            fact.spooled = (self._append(image), len(image))
-        self._count()
-
-    def open_rows(self) -> list[int]:
-        """Return the rows that still have no fact, in order."""
-        return [index for index, fact in enumerate(self.rows) if fact.outcome == OPEN]
-
-    def close_open_rows(self) -> None:
-        """Give what the engine left the outcome `deadline`."""
-        for index in self.open_rows():
-            self.fail(index, Outcome.DEADLINE, None)
-
-    def image(self, index: int) -> bytes:
-        """Return the stored image of a successful row."""
-        offset, size = self.rows[index].spooled or (0, 0)
-        self._spool.seek(offset)
-        return self._spool.read(size)
-
-    def close(self) -> None:
-        """Close the spool."""
-        self._spool.close()
-
-    def _append(self, image: bytes) -> int:
-        with self._lock:
-            offset = self._spool.seek(0, os.SEEK_END)
-            self._spool.write(image)
-        return offset
-
-    def _count(self) -> None:
-        with self._lock:
-            self._running.rows_done += 1
 
 
 @dataclass
@@ -203,10 +97,8 @@ class _Shard:
     ) -> Mapping[str, Any]:
         deadline_s = min(self.config.item_deadline_s, 60.0 + len(rows) / _ROWS_PER_S)
         if self.config.engine == "img2dataset":
-            from pipelines.fetch_img2dataset import fetch
-
-            return fetch(self.config, rows, facts, deadline_s)
-        return _fetch(self.config, rows, facts, deadline_s, careful)
+            return fetch_img2dataset.fetch(self.config, rows, facts, deadline_s)
+        return guarded_fetch.fetch(self.config, rows, facts, deadline_s, careful)
 
     def _write_tar(
         self, attempt: Attempt, rows: Sequence[Mapping[str, Any]], facts: Facts
@@ -224,108 +116,6 @@ class _Shard:
             ]
             tar.close()
         return places
-
-
-def _fetch(
-    config: DownloadConfig,
-    rows: Sequence[Mapping[str, Any]],
-    facts: Facts,
-    deadline_s: float,
-    careful: bool,
-) -> Mapping[str, Any]:
-    """Fetch with our own guarded fetcher."""
-    rules = DecodedRules(config.rules)
-    urls = canonical_urls(pa.array([row["url"] for row in rows], pa.string())).to_pylist()
-    requests = []
-    for index in facts.open_rows():
-        if urls[index] is None:
-            facts.fail(index, Outcome.BAD_URL, None)
-        else:
-            requests.append(Request(index, urls[index]))
-    into_store = _careful_store if careful else store
-
-    def handle(request: Request, response: Response) -> None:
-        if response.outcome != Outcome.SUCCESS:
-            facts.fail(request.index, response.outcome, response.message or None)
-        else:
-            _keep(request.index, response.body, facts, config.spec, rules, into_store)
-
-    def inspect(_: Request, head: bytes) -> str | None:
-        return _judge_head(head, config.spec.max_pixels, rules)
-
-    stats = shared_fetcher(config.fetch).run(
-        requests, handle=handle, inspect=inspect, deadline_s=deadline_s
-    )
-    return {"fetch": asdict(stats)}
-
-
-def _careful_store(body: bytes, spec: StoreSpec) -> Stored:
-    from shards.careful import store_in_child
-
-    return store_in_child(body, spec)
-
-
-def _keep(
-    index: int,
-    body: bytes,
-    facts: Facts,
-    spec: StoreSpec,
-    rules: DecodedRules,
-    into_store: Callable[[bytes, StoreSpec], Stored],
-) -> None:
-    try:
-        stored = into_store(body, spec)
-    except ImageError as error:
-        facts.fail(index, error.outcome, error.detail, body)
-        return
-    reason = rules.reason(stored.original_width, stored.original_height)
-    if reason is not None:
-        facts.fail(index, reason, f"{stored.original_width} x {stored.original_height}", body)
-    else:
-        facts.succeed(index, hashlib.sha256(body).hexdigest(), stored)
-
-
-def _judge_head(head: bytes, max_pixels: int, rules: DecodedRules) -> str | None:
-    """Reject by the header alone: a bad shape costs no decoding, often no transfer either."""
-    try:
-        seen = probe(head)
-    except ImageError as error:
-        return error.outcome
-    if seen is None:
-        return None
-    if seen.width * seen.height > max_pixels:
-        return Outcome.TOO_MANY_PIXELS
-    return rules.reason(seen.width, seen.height)
-
-
-def take_over(store: Store, name: str, facts: Facts) -> None:
-    """Fill in what the published generation of a shard settled: all but transient failures."""
-    with store.open(f"shards/{name}.parquet") as file:
-        rows = pq.ParquetFile(file).read().to_pylist()
-    for index, row in enumerate(rows):
-        if row["outcome"] == Outcome.SUCCESS:
-            data = store.read_range(f"shards/{name}.tar", row["tar_offset"], row["tar_size"])
-            facts.take_over(index, row, first_member(data))
-        elif row["outcome"] not in TRANSIENT:
-            facts.take_over(index, row, None)
-
-
-class DecodedRules:
-    """The rules that decide on an image's size, asked one image at a time."""
-
-    def __init__(self, rules: Chain) -> None:
-        self._filters = rules.filters
-        self.reason = functools.lru_cache(maxsize=4096)(self._reason)
-
-    def _reason(self, width: int, height: int) -> str | None:
-        facts = pa.record_batch(
-            [pa.array([width], pa.int32()), pa.array([height], pa.int32())], ["width", "height"]
-        )
-        for each in self._filters:
-            verdict = int(each.verdicts(facts)[0])
-            if verdict > 0:
-                return each.reasons[verdict - 1]
-        return None
 
 
 def _sample(row: Mapping[str, Any], fact: Fact) -> ImageSample:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipelines.job import Inputs
 from pipelines.metadata import PieceReader
+from pipelines.run_inputs import Inputs
 from pipelines.sources import resolve
 from pipelines.workplan.inputs import InputFile
 from pipelines.workplan.items import FilterItem, Piece, num_buckets

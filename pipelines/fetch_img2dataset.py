@@ -19,18 +19,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
+from pipelines.engine import DecodedRules, EngineConfig
 from pipelines.engine_errors import outcome_of
+from pipelines.shard_facts import Facts
 from shards.identity import canonical_urls
 from shards.image import ImageError, Stored, StoreSpec, decode, encode
 from shards.outcomes import Outcome
 from shards.pixels import inspect
-
-if TYPE_CHECKING:
-    from pipelines.download_item import DecodedRules, DownloadConfig, Facts
 
 VERSION = "1.47.0"
 """The one version whose internals this was written against; later ones call differently."""
@@ -52,7 +51,7 @@ class _OverError(BaseException):
 
 
 def fetch(
-    config: DownloadConfig, rows: Sequence[Mapping[str, Any]], facts: Facts, deadline_s: float
+    config: EngineConfig, rows: Sequence[Mapping[str, Any]], facts: Facts, deadline_s: float
 ) -> Mapping[str, Any]:
     """Fetch all open rows, or as many as the deadline allows; the others stay open.
 
@@ -62,8 +61,6 @@ def fetch(
     Raises:
         ValueError: img2dataset is absent or of another version, or cannot store as asked.
     """
-    from pipelines.download_item import DecodedRules
-
     resize = _resizer(config.spec)
     urls = canonical_urls(pa.array([row["url"] for row in rows], pa.string())).to_pylist()
     wanted = {index: urls[index] for index in facts.open_rows()}
@@ -131,7 +128,7 @@ def _resizer(spec: StoreSpec) -> Resize:
 
 
 def _download(
-    config: DownloadConfig,
+    config: EngineConfig,
     urls: Mapping[int, str],
     sink: _Sink,
     folder: str,
@@ -191,7 +188,7 @@ class _Sink:
 
     def __init__(
         self,
-        config: DownloadConfig,
+        config: EngineConfig,
         facts: Facts,
         rules: DecodedRules,
         resize: Resize,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline, dryrun, job, rundir, summary
-from pipelines.options import JOB_OPTIONS, build_parser, parse
+from pipelines import commandline, dryrun, job, run_inputs, run_rules, rundir, summary
+from pipelines.options import JOB_OPTIONS
+from pipelines.parsing import build_parser, parse
 from pipelines.stages import Run
 from pipelines.workplan import planfile
 from pipelines.workplan.items import filter_items
@@ -27,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
     values = parsed.values
     launch = commandline.launch_of(parsed, rundir.open_output)
-    inputs = job.read_inputs(values)
-    settings = job.rule_settings(values, inputs)
-    chains = job.build_chains(values.preset, settings)
-    rules = job.decoded_rules(chains)
+    inputs = run_inputs.read_inputs(values)
+    settings = run_rules.rule_settings(values, inputs)
+    chains = run_rules.build_chains(values.preset, settings)
+    rules = run_rules.decoded_rules(chains)
     job.mix_config(values), job.download_config(values, rules)  # every mistake before any work
     if values.dry_run:
         items = filter_items(inputs.files, values.limit)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filters import Chain
-from pipelines.job import Inputs
 from pipelines.options import JOB_OPTIONS
+from pipelines.run_inputs import Inputs
 from shards.commit import encode
 from shards.schema import CONTRACT_VERSION
 from shards.store import Store

@@ -17,7 +17,6 @@ from filters import Chain
 from pipelines import accounting, job, sweeps
 from pipelines.accounting import FilterTotals, Line
 from pipelines.fetch import close_shared_fetcher
-from pipelines.job import Inputs
 from pipelines.launch import (
     SEGMENT_SIZES,
     Done,
@@ -28,6 +27,7 @@ from pipelines.launch import (
     run_stage,
 )
 from pipelines.progress import Progress
+from pipelines.run_inputs import Inputs
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint
 from pipelines.workplan.items import DownloadItem, MixItem, Segment, filter_items

@@ -16,11 +16,13 @@ from servers import WebServer
 from examples.web import Page, serve
 from filters import build_chain
 from pipelines import filter as filter_job
-from pipelines import job
-from pipelines.download_item import DownloadConfig, Facts, _fetch
+from pipelines.download_item import DownloadConfig
 from pipelines.fetch import FetchConfig, close_shared_fetcher
 from pipelines.fetch_img2dataset import fetch
+from pipelines.guarded_fetch import fetch as guarded_fetch
 from pipelines.leases import Running
+from pipelines.run_rules import decoded_rules
+from pipelines.shard_facts import Facts
 from shards.commit import ItemId
 from shards.image import StoreSpec
 from shards.outcomes import Outcome
@@ -79,7 +81,7 @@ def config(**spec):
         engine="img2dataset",
         item_deadline_s=60.0,
         spool_dir=None,
-        rules=job.decoded_rules(chains),
+        rules=decoded_rules(chains),
     )
 
 
@@ -95,7 +97,7 @@ def fill(engine, settings, urls, folder, deadline_s=60.0):
 
 
 def ours(settings, rows, facts, deadline_s):
-    return _fetch(settings, rows, facts, deadline_s, careful=False)
+    return guarded_fetch(settings, rows, facts, deadline_s, careful=False)
 
 
 @pytest.fixture
