@@ -75,7 +75,13 @@ def decode(
     Raises:
         ImageError: For every file that is not a complete image we read, and for no other reason.
     """
-    head = inspect(data, max_pixels)
+    return decode_inspected(data, inspect(data, max_pixels), max_pixels, at_least)
+
+
+def decode_inspected(
+    data: bytes, head: Probe, max_pixels: int, at_least: tuple[int, int] | None = None
+) -> Pixels:
+    """Do what `decode` does, for a file of which `inspect` has given the head already."""
     if head.format == "jpeg":
         if at_least and orientation.swaps_sides(head.orientation):
             at_least = at_least[1], at_least[0]
@@ -225,6 +231,8 @@ def _from_hex(raw_profile: str) -> bytes:
 
 
 def _to_rgb(image: Image.Image, bits: int) -> Pixels:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.array(image)  # nearly every picture: nothing to convert, so no strips
     width, height = image.size
     rgb = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)

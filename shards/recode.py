@@ -81,9 +81,9 @@ def _decode(data: bytes, head: Probe, spec: StoreSpec) -> tuple[npt.NDArray[np.u
     if head.format == "jpeg" and spec.scaled_decode_margin:
         wanted = resize.plan(head.width, head.height, spec)
         at_least = resize.enough(wanted, spec.scaled_decode_margin)
-        rgb = pixels.decode(data, max_pixels=spec.max_pixels, at_least=at_least)
+        rgb = pixels.decode_inspected(data, head, spec.max_pixels, at_least)
         return rgb, head.width, head.height
-    rgb = pixels.decode(data, max_pixels=spec.max_pixels)
+    rgb = pixels.decode_inspected(data, head, spec.max_pixels)
     return rgb, rgb.shape[1], rgb.shape[0]
 
 
