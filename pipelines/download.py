@@ -51,7 +51,7 @@ def _run(parsed: commandline.Parsed) -> None:
         swept = run.retry_failed(rules)
         commandline.say([f"{swept} shards had rows that failed for a passing reason"])
     rundir.record_library_changes(launch.store, run.library_changes)
-    summary.show(run.lines, run.filter_totals, chains, launch.store.root)
+    summary.show(run.lines, run.filter_totals, chains, parsed.values.preset, launch.store.root)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
     if stop_after is None:
         run.download(rules)
     rundir.record_library_changes(launch.store, run.library_changes)
-    summary.show(run.lines, run.filter_totals, chains, launch.store.root)
+    summary.show(run.lines, run.filter_totals, chains, values.preset, launch.store.root)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from filters import Chain, ChainCounts
+from filters import Chain, ChainCounts, get_preset
 from pipelines.accounting import FilterTotals, Line
 
 
@@ -13,9 +13,10 @@ def show(
     lines: Sequence[Line],
     totals: FilterTotals | None,
     chains: Mapping[str, Chain],
+    preset: str,
     root: str,
 ) -> None:
-    """Print the funnel of every source and one line per stage."""
+    """Print the funnel of every source, one line per stage, and where the preset departs."""
     from rich.console import Console
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100, highlight=False)
@@ -25,6 +26,8 @@ def show(
     console.print(_stages(lines))
     for note in _notes(totals, lines):
         console.print(note)
+    for line in get_preset(preset).deviations:
+        console.print(f"preset {preset}, {line}", soft_wrap=True, markup=False)
     console.print(f"output: {root}", soft_wrap=True, markup=False)
 
 
