@@ -1,4 +1,5 @@
-"""The CogVLM model and its trainer, which reads the shards directly.
+"""The CogVLM model family, and the trainer that reads the shards directly.
 
-Empty so far; image-text shards come first. It builds on `shards` only.
+Read `config` and `presets`, then `model` with `expert` and `vision`; `layout` makes batches,
+`checkpoint` reads and writes weights. It builds on `shards` only, and importing it is free.
 """

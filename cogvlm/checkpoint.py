@@ -1,0 +1,221 @@
+"""Checkpoint folders: load ours and the official ones, build from parts, save.
+
+A folder holds safetensors in the official naming, `config.json` where the official code can run
+the model, `model_config.json` (ours, exact), and the tokenizer. Folders appear under their name
+only when they are complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cogvlm import language_base, official_config, recipes
+from cogvlm.config import ModelConfig
+from cogvlm.init import allocate, init_weights, skeleton
+from cogvlm.model import CogVLM
+from cogvlm.sat import SatReader
+from cogvlm.tensors import SHARD_BYTES, FileReader, Recipe, fill, write_shards
+
+OUR_CONFIG = "model_config.json"
+OFFICIAL_CONFIG = "config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+
+
+def read_config(folder: Path | str) -> ModelConfig:
+    """Return the config of a checkpoint folder, ours or official.
+
+    Raises:
+        ValueError: There is none, or it describes no model of ours.
+    """
+    folder = Path(folder)
+    ours, official = folder / OUR_CONFIG, folder / OFFICIAL_CONFIG
+    for path, read in ((ours, ModelConfig.from_json), (official, official_config.read)):
+        if path.is_file():
+            return _parse(path, read)
+    raise ValueError(f"{folder} has neither {OUR_CONFIG} nor {OFFICIAL_CONFIG}")
+
+
+def load(
+    folder: Path | str,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.bfloat16,
+    config: ModelConfig | None = None,
+) -> CogVLM:
+    """Return the model of a checkpoint folder, ours or official.
+
+    Args:
+        folder: Holds a config and weights.
+        device: Where the weights go.
+        dtype: Their type; stored ones are cast.
+        config: Replaces the folder's; may differ in what needs no other weights. With another
+            image size the tower's position table is resized.
+
+    Raises:
+        ValueError: Config or weights are damaged, missing or do not fit; names file and tensor.
+    """
+    config = config or read_config(folder)
+    model = allocate(skeleton(config), device, dtype)
+    targets = model.state_dict()
+    reader = FileReader(folder)
+    is_glm = any(name.startswith("transformer.encoder.") for name in reader.names())
+    ways = recipes.from_glm4v if is_glm else recipes.same_names
+    fill(
+        targets,
+        reader,
+        ways(targets, config),
+        optional=recipes.INV_FREQ,
+        unused=recipes.INV_FREQ,
+    )
+    return model
+
+
+def build_from_parts(
+    config: ModelConfig,
+    language: Path | str,
+    tower: Path | str,
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    seed: int = 0,
+) -> CogVLM:
+    """Return a CogVLM made of a plain Llama checkpoint and an image tower.
+
+    What neither has (adapter, BOI, EOI) is initialised from the seed; experts start as the config
+    says, by default as copies of the language model's matrices (paper, section 2.1).
+
+    Raises:
+        ValueError: A part does not fit the config; names the field or the tensor.
+    """
+    language_config = Path(language) / OFFICIAL_CONFIG
+    if language_config.is_file():
+        _same_base(config, _parse(language_config, language_base.read), language_config)
+    model = allocate(skeleton(config), "cpu", dtype)
+    targets = model.state_dict()
+    unused = rf"{recipes.INV_FREQ}" + ("|^lm_head" if config.tie_embeddings else "")
+    filled = fill(targets, FileReader(language), recipes.from_llama(config), unused=unused)
+    reader = FileReader(tower)
+    ways = recipes.from_tower(targets, config, reader.names())
+    filled |= fill(targets, reader, ways, unused=recipes.TOWER_UNUSED)
+    init_weights(model, seed, skip=filled)
+    return model
+
+
+def load_sat(
+    folder: Path | str, config: ModelConfig, *, dtype: torch.dtype = torch.bfloat16
+) -> CogVLM:
+    """Return the model of a SwissArmyTransformer checkpoint; model-parallel slices are merged.
+
+    Raises:
+        ValueError: Files or tensors are missing or do not fit the config.
+    """
+    model = allocate(skeleton(config), "cpu", dtype)
+    targets = model.state_dict()
+    ways = recipes.from_sat(targets, config)
+    fill(
+        targets,
+        SatReader(folder, config),
+        ways,
+        optional=recipes.INV_FREQ,
+        unused=recipes.INV_FREQ,
+    )
+    return model
+
+
+def save(
+    model: CogVLM,
+    folder: Path | str,
+    *,
+    tokenizer: Path | str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write a checkpoint folder of ours.
+
+    Args:
+        model: The model.
+        folder: Must not exist, or be empty.
+        tokenizer: A folder whose tokenizer files are copied.
+        shard_bytes: Largest size of a weights file.
+
+    Raises:
+        ValueError: The folder is in use.
+    """
+    state = model.state_dict()
+    configs = {OUR_CONFIG: model.config.to_json()}
+    write_folder(folder, configs, state, recipes.same_names(state, model.config),
+                 tokenizer=tokenizer, shard_bytes=shard_bytes)  # fmt: skip
+
+
+def write_folder(
+    folder: Path | str,
+    files: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    ways: Mapping[str, Recipe],
+    *,
+    tokenizer: Path | str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write JSON files, the tensors that recipes make of a state, and a tokenizer's files."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} exists and is not empty; give another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    attempt = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    attempt.mkdir()
+    try:
+        for name, content in files.items():
+            text = json.dumps(content, indent=2) + "\n"
+            (attempt / name).write_text(text, encoding="utf-8")
+        for name in TOKENIZER_FILES if tokenizer is not None else ():
+            if (Path(tokenizer) / name).is_file():
+                shutil.copyfile(Path(tokenizer) / name, attempt / name)
+
+        def make(name: str) -> Tensor:
+            return ways[name].make(*(state[source] for source in ways[name].sources))
+
+        sizes = {name: _size(make(name)) for name in ways}
+        write_shards(sizes, make, attempt, shard_bytes)
+        os.replace(attempt, folder)
+    except BaseException:
+        shutil.rmtree(attempt, ignore_errors=True)
+        raise
+
+
+def resized(config: ModelConfig, image_size: int) -> ModelConfig:
+    """Return a config for images of another size, as between CogVLM's stages."""
+    return replace(config, vision=replace(config.vision, image_size=image_size))
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _parse(path: Path, read: Any) -> Any:
+    try:
+        return read(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _same_base(config: ModelConfig, base: dict[str, Any], path: Path) -> None:
+    for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads",
+                 "head_size", "mlp_size", "norm_eps", "tie_embeddings", "rope"):  # fmt: skip
+        if getattr(config, name) != base[name]:
+            raise ValueError(
+                f"{path}: {name} is {base[name]!r}, but the model to build has "
+                f"{getattr(config, name)!r}"
+            )

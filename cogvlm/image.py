@@ -1,0 +1,41 @@
+"""Pixels for the tower: a square resize and a normalisation (`shards.image` decodes).
+
+The aspect ratio is not kept and nothing is cropped or padded, as in the official code: boxes that
+are relative to width and height need no change.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cogvlm.config import Vision
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
+
+
+def preprocess(image_HW3: np.ndarray, vision: Vision) -> Tensor:
+    """Return an image as the tower sees it, (3, size, size) float32.
+
+    Resized on 8-bit pixels by Pillow's bicubic filter: resizing a tensor gives other numbers.
+
+    Args:
+        image_HW3: uint8 RGB, as `shards.image.decode` returns it.
+        vision: Says the size in pixels and whose normalisation it is.
+    """
+    size = vision.image_size
+    resized = Image.fromarray(image_HW3).resize((size, size), Image.Resampling.BICUBIC)
+    pixels_HW3 = torch.from_numpy(np.array(resized)).float() / 255
+    mean, std = normalisation(vision)
+    return ((pixels_HW3 - mean) / std).permute(2, 0, 1).contiguous()
+
+
+def normalisation(vision: Vision) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the three channels, on a scale of 0 to 1."""
+    if vision.tower == "siglip_so400m":
+        return torch.tensor(_HALF), torch.tensor(_HALF)
+    return torch.tensor(_CLIP_MEAN), torch.tensor(_CLIP_STD)
