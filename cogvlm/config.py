@@ -25,6 +25,7 @@ ProjectorKind = Literal[
     "downsample_3x3",
     "resampler",
 ]
+TemplateName = Literal["base", "chat", "vqa", "glm4"]
 ExpertPart = Literal["qkv", "dense", "ffn"]
 
 
@@ -260,7 +261,7 @@ class ModelConfig:
     """Padding token, also the id in image slots; its embedding gets no gradient."""
     boundary_ids: tuple[int, ...] = ()
     """Tokens in the slots of BOI and EOI where the official vocabulary has some (GLM-4V)."""
-    template: Literal["base", "chat", "vqa"] = "base"
+    template: TemplateName = "base"
     """The prompt template that the weights were trained with; see `tokens`."""
     rope: Rope = field(default_factory=Rope)
     """Rotary position embedding."""
@@ -289,7 +290,7 @@ class ModelConfig:
         positive("", self, "vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads",
                   "head_size", "mlp_size", "max_positions")  # fmt: skip
         known("rope_compute", self.rope_compute, Literal["fp32", "checkpoint"])
-        known("template", self.template, Literal["base", "chat", "vqa"])
+        known("template", self.template, TemplateName)
         require("num_heads", self.num_heads, self.num_heads % self.num_kv_heads == 0,
                  f"a multiple of num_kv_heads {self.num_kv_heads}")  # fmt: skip
         rotated = self.rope.fraction * self.head_size

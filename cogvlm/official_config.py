@@ -199,6 +199,7 @@ def _read_glm4v(data: dict[str, Any]) -> ModelConfig:
         stop_ids=tuple(stop_ids),
         pad_id=data["pad_token_id"],
         boundary_ids=(data["boi_token_id"], data["eoi_token_id"]),
+        template="glm4",
         rope=Rope(base=10_000.0 * data.get("rope_ratio", 1), fraction=0.5, interleaved=True),
         attn=Attn(qkv_bias=data["add_qkv_bias"]),
         vision=vision,

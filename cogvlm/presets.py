@@ -137,6 +137,7 @@ def glm4v_9b() -> ModelConfig:
         stop_ids=(151_336, 151_338),
         pad_id=151_329,
         boundary_ids=(151_339, 151_340),
+        template="glm4",
         rope=Rope(fraction=0.5, interleaved=True),
         attn=Attn(qkv_bias=True),
         vision=_eva02_e(1120),
