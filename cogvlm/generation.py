@@ -48,9 +48,17 @@ def generate(model: CogVLM, batch: Batch, sampling: Sampling) -> Iterator[Tensor
         model: In evaluation mode.
         batch: Prompts from `layout.collate`, padded at the left where lengths differ.
         sampling: Choice of tokens and length.
+
+    Raises:
+        ValueError: The prompts fill the model's context.
     """
     config = model.config
     rows, length = batch.route.shape
+    if length >= config.max_positions:
+        raise ValueError(
+            f"the prompt has {length} tokens; the model's context of {config.max_positions} leaves "
+            "no room for an answer"
+        )
     room = min(sampling.max_new_tokens, config.max_positions - length)
     cache = Cache(config, rows, length + room)
     stops = torch.tensor([config.eos_id, *config.stop_ids], device=batch.ids_BL.device)

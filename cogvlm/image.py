@@ -6,16 +6,33 @@ are relative to width and height need no change.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from cogvlm.config import Vision
+from shards.image import ImageError, decode
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
+
+
+def read(file: Path, vision: Vision) -> Tensor:
+    """Return an image file as the tower sees it, (3, size, size) float32.
+
+    Raises:
+        ValueError: There is no such file, or it cannot be decoded; names it.
+    """
+    try:
+        return preprocess(decode(file.read_bytes()), vision)
+    except OSError as error:
+        raise ValueError(f"--image {file}: {error.strerror}") from error
+    except ImageError as error:
+        raise ValueError(f"--image {file} cannot be decoded: {error}") from error
 
 
 def preprocess(image_HW3: np.ndarray, vision: Vision) -> Tensor:
@@ -31,11 +48,9 @@ def preprocess(image_HW3: np.ndarray, vision: Vision) -> Tensor:
     resized = Image.fromarray(image_HW3).resize((size, size), Image.Resampling.BICUBIC)
     pixels_HW3 = torch.from_numpy(np.array(resized)).float() / 255
     mean, std = normalisation(vision)
-    return ((pixels_HW3 - mean) / std).permute(2, 0, 1).contiguous()
+    return ((pixels_HW3 - torch.tensor(mean)) / torch.tensor(std)).permute(2, 0, 1).contiguous()
 
 
-def normalisation(vision: Vision) -> tuple[Tensor, Tensor]:
+def normalisation(vision: Vision) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of the three channels, on a scale of 0 to 1."""
-    if vision.tower == "siglip_so400m":
-        return torch.tensor(_HALF), torch.tensor(_HALF)
-    return torch.tensor(_CLIP_MEAN), torch.tensor(_CLIP_STD)
+    return (_HALF, _HALF) if vision.tower == "siglip_so400m" else (_CLIP_MEAN, _CLIP_STD)

@@ -8,6 +8,8 @@ Shape letters: I images, P patches, E tower channels.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,13 @@ def build(vision: Vision) -> nn.Module:
 
 
 def features(tower: nn.Module, images_ICHW: Tensor) -> Tensor:
-    """Return patch features without CLS, (I, P, E)."""
+    """Return patch features without CLS, (I, P, E).
+
+    The libraries cannot run zero images, so a blank one goes through where there is none: every
+    rank of a sharded model then runs the same modules, and the weights get zero gradients.
+    """
+    if not len(images_ICHW):
+        return features(tower, images_ICHW.new_zeros(1, *images_ICHW.shape[1:]))[:0]
     images_ICHW = images_ICHW.to(next(tower.parameters()).dtype)
     if hasattr(tower, "forward_features"):  # timm
         return tower.forward_features(images_ICHW)[:, 1:]
@@ -36,9 +44,7 @@ def restore_buffers(tower: nn.Module, vision: Vision) -> None:
 
     They do not depend on the depth, so a tower with one block has them all.
     """
-    import dataclasses
-
-    shallow = dataclasses.replace(vision, num_layers=1, feature_layer=-1)
+    shallow = replace(vision, num_layers=1, feature_layer=-1)
     with torch.device("cpu"):
         twin = build(shallow)
     fresh = dict(twin.named_buffers())

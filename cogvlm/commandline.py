@@ -1,0 +1,55 @@
+"""What the commands share: errors as one line, and devices and types by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("bf16", "fp16", "fp32")
+
+
+def run(action: Callable[[], None]) -> int:
+    """Run a command; what the user can mend becomes one line and exit code 2."""
+    try:
+        action()
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise  # a library's own: a fault of ours
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    return 0
+
+
+def say(*lines: str) -> None:
+    """Print lines for the user."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """Return a type by its short name, one of DTYPES."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+
+
+def device_of(name: str) -> torch.device:
+    """Return a device; `auto` is the GPU where there is one.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name} cannot be used here: {reason}") from error
+    return device
