@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGE ?= groundwork-worker
 
-.PHONY: setup demo test check bench docs image lock format
+.PHONY: setup demo test test-golden check bench docs image lock format
 
 setup: $(READY)
 
@@ -20,6 +20,10 @@ demo: setup
 
 test: setup
 	NO_ALBUMENTATIONS_UPDATE=1 $(BIN)/python -m pytest
+
+# GOLDEN_DIR names another folder of the layout of tests/golden.
+test-golden: setup
+	$(BIN)/python -m pytest tests/integration/golden
 
 check: setup
 	$(BIN)/ruff check .

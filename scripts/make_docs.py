@@ -1,16 +1,24 @@
 """Writes the pages that are derived from declarations: `python -m scripts.make_docs`.
 
 `docs/filters.md` from the filters, `docs/options.md` from the options, `docs/outcomes.md`
-from the outcomes. A test compares them with what stands in the tree.
+from the outcomes, `docs/model_settings.md` from the model's config. A test compares them with what
+stands in the tree.
 """
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import filters
+from cogvlm import config as model_config
+from cogvlm.presets import PRESETS as MODELS
 from pipelines.options import (
     DOWNLOAD_OPTIONS,
     FILTER_OPTIONS,
@@ -113,10 +121,59 @@ def columns_page() -> str:
     return _page(lines)
 
 
+def model_settings_page() -> str:
+    """Return the page of model settings and presets."""
+    lines = [
+        "# Model settings",
+        "",
+        "Made from `cogvlm/config.py` and `cogvlm/presets.py` by `make docs`.",
+        "",
+        "## Presets",
+        "",
+        *_table(("preset", "what", "tokens of an image")),
+    ]
+    for name, make in MODELS.items():
+        lines.append(_row((f"`{name}`", inspect.getdoc(make) or "", str(make().span_size))))
+    for name, part in {"": model_config.ModelConfig, **_parts()}.items():
+        lines += ["", f"## {f'`{name}`' if name else 'The model'}", ""]
+        lines += [inspect.getdoc(part) or "", "", *_table(("setting", "default", "meaning"))]
+        told = _field_docs(part)
+        for each in dataclasses.fields(part):
+            has_default = each.default is not dataclasses.MISSING
+            default = f"`{each.default!r}`" if has_default else ""
+            setting = f"`{name}.{each.name}`" if name else f"`{each.name}`"
+            lines.append(_row((setting, default, told[each.name])))
+    return _page(lines)
+
+
+def _parts() -> dict[str, Any]:
+    return {
+        "vision": model_config.Vision,
+        "projector": model_config.Projector,
+        "expert": model_config.Expert,
+        "attn": model_config.Attn,
+        "position": model_config.Position,
+        "rope": model_config.Rope,
+        "rope.scaling": model_config.RopeScaling,
+        "loss": model_config.Loss,
+    }
+
+
+def _field_docs(part: type) -> dict[str, str]:
+    """Return the sentence under each field of a config class."""
+    body = ast.parse(inspect.getsource(part)).body[0].body
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "filters.md": filters_page,
     "options.md": options_page,
     "columns.md": columns_page,
+    "model_settings.md": model_settings_page,
 }
 
 

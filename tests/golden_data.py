@@ -25,20 +25,35 @@ from cogvlm.model import CogVLM
 ROOT = Path(os.environ.get("GOLDEN_DIR", Path(__file__).resolve().parent / "golden"))
 
 
-def parameters(pattern: str, *needs: str, when: Callable[[Path], bool] = lambda _: True) -> list:
-    """Return the files that match, each with its folder having `needs`; a skip where none do."""
+def parameters(name: str, *needs: str, when: Callable[[Path], bool] = lambda _: True) -> list:
+    """Return the files of a name, each with its folder having `needs`; a skip where none do."""
     found = [
         path
-        for path in sorted(ROOT.glob(pattern))
-        if all((path.parent / name).exists() for name in needs) and when(path)
+        for path in sorted(ROOT.rglob(name))
+        if all((path.parent / need).exists() for need in needs) and when(path)
     ]
     if not found:
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {pattern} in {ROOT}"))]
+        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {name} in {ROOT}"))]
     return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in found]
 
 
+def is_cogvlm(path: Path) -> bool:
+    return _has_field(path, "vision_config") and not is_glm(path)
+
+
 def is_glm(path: Path) -> bool:
-    return "padded_vocab_size" in json.loads((path.parent / "config.json").read_text())
+    return _has_field(path, "padded_vocab_size")
+
+
+def _has_field(path: Path, name: str) -> bool:
+    return name in json.loads((path.parent / "config.json").read_text())
+
+
+def has(case: dict[str, Tensor], *names: str) -> None:
+    """Skip the test where a case lacks tensors."""
+    missing = [name for name in names if name not in case]
+    if missing:
+        pytest.skip(f"the case has no {', '.join(missing)}")
 
 
 def model_of(path: Path, **changes: object) -> CogVLM:

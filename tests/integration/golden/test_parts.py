@@ -20,9 +20,9 @@ from cogvlm.presets import debug
 from cogvlm.rope import rotate, tables
 from cogvlm.tensors import FileReader
 
-EVA = parameters("*/case.safetensors", "timm_model.safetensors")
-ROPE = parameters("*/rope.safetensors")
-IMAGES = parameters("*/expected.safetensors")
+EVA = parameters("case.safetensors", "timm_model.safetensors")
+ROPE = parameters("rope.safetensors")
+IMAGES = parameters("expected.safetensors")
 
 
 def tower_of(path: Path) -> tuple[vision.PatchEmbedding, vision.VisionTransformer, dict]:
