@@ -1,0 +1,350 @@
+"""`python -m cogvlm.plan`: what a training stage takes: memory, sharded over GPUs, and days.
+
+Weights, gradients, optimiser and averages follow from the parameter counts. Activations are not
+estimated: one decoder layer, the tower, the projector and the head of the model itself run on
+tensors without data, and what autograd keeps is added up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from cogvlm import flops
+from cogvlm.commandline import run, say
+from cogvlm.config import ExpertPart, ModelConfig
+from cogvlm.groups import STAGES, counts, group_of, stage
+from cogvlm.presets import cogvlm_17b_224, cogvlm_17b_490, preset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cogvlm.layout import Batch
+    from cogvlm.model import CogVLM
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A card as it is sold."""
+
+    memory: float  # bytes
+    peak: float  # FLOP/s, bf16 without sparsity
+
+
+GPUS = {
+    "a100": Gpu(80e9, 312e12),
+    "h100": Gpu(80e9, 989e12),
+    "h200": Gpu(141e9, 989e12),
+    "4090": Gpu(24e9, 165e12),
+}
+# Steps and samples per step of the paper (v2, appendix A.1).
+PUBLISHED = {"stage1": (120_000, 8192), "stage2": (60_000, 1024), "sft": (6_000, 1024)}
+CHECKPOINTS = ("none", "tower", "decoder", "both")
+_TOWER = {"vit", "patch_and_pos"}
+_PAPER_A100_DAYS = 4096  # paper v1, stages 1 and 2, "about"
+_NOT_COUNTED = "not counted: layers gathered from other ranks, gradients of activations, workspace"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the plan; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    return run(lambda: say(*_plan(options)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cogvlm.plan", description=__doc__)
+    add = parser.add_argument
+    add("--preset", required=True, help="the model; see cogvlm/presets.py")
+    add("--gpus", required=True, type=int, help="ranks that share weights, gradients, optimiser")
+    add("--gpu", choices=GPUS, default="h100", help="default: h100")
+    add("--stage", help=f"{', '.join(STAGES)}; default: all of them")
+    add("--micro_batch", type=int, default=1, help="samples of a rank at a time; default: 1")
+    add("--text_tokens", type=int, default=64, help="per sample, besides its image; default: 64")
+    add("--checkpoint_activations", choices=CHECKPOINTS, default="none",
+        help="whose layers keep their inputs only and are computed twice")  # fmt: skip
+    add("--mfu", type=float, default=0.4, help="share of the GPU's peak; default: 0.4")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> list[str]:
+    config = preset(options.preset)
+    stages = {options.stage: stage(options.stage)} if options.stage else STAGES
+    for name in ("gpus", "micro_batch", "text_tokens"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} is {getattr(options, name)}; give 1 or more")
+    if not 0 < options.mfu <= 1:
+        raise ValueError(f"--mfu is {options.mfu}; give a share above 0, at most 1")
+    lines = [
+        f"{options.preset} on {options.gpus} x {options.gpu}, micro-batch {options.micro_batch}; "
+        f"a sample is an image ({config.span_size:,} tokens) and {options.text_tokens:,} text "
+        f"tokens; activation checkpointing: {options.checkpoint_activations}"
+    ]
+    for name, trained in stages.items():
+        lines += ["", *_memory(config, name, trained, options)]
+        lines.append(f"  {_speed(config, name, trained, options)}")
+    lines += ["", _NOT_COUNTED, "", *_parameters(config)]
+    if options.preset == "cogvlm_17b_224" and {"stage1", "stage2"} <= set(stages):
+        lines += ["", _paper(options.text_tokens)]
+    return lines
+
+
+def _memory(
+    config: ModelConfig, name: str, trained: frozenset[str], options: argparse.Namespace
+) -> list[str]:
+    """Return the table of a stage."""
+    sizes = counts(config)
+    kept = activations(
+        config,
+        trained,
+        micro_batch=options.micro_batch,
+        text_tokens=options.text_tokens,
+        checkpoint=options.checkpoint_activations,
+    ).total
+    states = state_bytes(sizes, trained)
+    rows = {what: (size, size / options.gpus) for what, size in states.items()}
+    rows["activations"] = (kept * options.gpus, kept)
+    rows["sum"] = tuple(map(sum, zip(*rows.values(), strict=True)))
+    groups = ", ".join(group for group in sizes if group in trained and sizes[group])
+    own = sum(sizes[group] for group in trained)
+    return [
+        f"{name} trains {own:,} of {sum(sizes.values()):,} parameters: {groups}",
+        f"  {'':<20}{'GB in all':>12}{'GB per rank':>14}",
+        *(f"  {what:<20}{a / 1e9:>12,.2f}{b / 1e9:>14,.2f}" for what, (a, b) in rows.items()),
+        f"  {_verdict(sum(states.values()), kept, options)}",
+    ]
+
+
+def state_bytes(sizes: dict[str, int], trained: Iterable[str]) -> dict[str, int]:
+    """Return the bytes of what is sharded: bf16 weights, and what each trained one adds."""
+    own = sum(sizes[group] for group in trained)
+    return {
+        "weights (bf16)": 2 * sum(sizes.values()),
+        "gradients (bf16)": 2 * own,
+        "optimiser (fp32)": 12 * own,  # a master copy and Adam's two moments
+        "EMA (fp32)": 4 * own,
+    }
+
+
+def _verdict(states: int, kept: int, options: argparse.Namespace) -> str:
+    card = f"{options.gpu} ({GPUS[options.gpu].memory / 1e9:.0f} GB)"
+    spare = GPUS[options.gpu].memory - kept
+    left = spare - states / options.gpus
+    if left >= 0:
+        return f"fits {card}: {left / 1e9:.2f} GB left"
+    if spare <= 0:
+        return f"does not fit {card}, whatever --gpus: activations alone are too much"
+    return f"does not fit {card} by {-left / 1e9:.2f} GB; try --gpus {-int(-states // spare)}"
+
+
+def _speed(
+    config: ModelConfig, name: str, trained: frozenset[str], options: argparse.Namespace
+) -> str:
+    sample = _flops(config, trained, options.text_tokens)
+    rate = options.gpus * GPUS[options.gpu].peak * options.mfu / sample
+    line = f"{sample / 1e12:.2f} TFLOP per sample, {rate:,.1f} samples/s at {options.mfu:.0%} MFU"
+    if name not in PUBLISHED:
+        return line
+    steps, batch = PUBLISHED[name]
+    days = steps * batch / rate / 86_400
+    return f"{line}; the paper's {steps:,} steps of {batch:,}: {days:,.1f} days"
+
+
+def _flops(config: ModelConfig, trained: frozenset[str], text_tokens: int) -> int:
+    return flops.count(config, images=1, text_tokens=text_tokens, trained=trained).total
+
+
+def _parameters(config: ModelConfig) -> list[str]:
+    rows = {group: size for group, size in counts(config).items() if size}
+    rows["sum"] = sum(rows.values())
+    return ["parameters", *(f"  {group:<20}{size:>20,}" for group, size in rows.items())]
+
+
+def _paper(text_tokens: int) -> str:
+    """Say which utilisation the paper's compute is: its second stage ends at 490 px."""
+    small, large = (
+        _flops(make(), STAGES["stage1"], text_tokens) for make in (cogvlm_17b_224, cogvlm_17b_490)
+    )
+    (steps1, batch1), (steps2, batch2) = PUBLISHED["stage1"], PUBLISHED["stage2"]
+    work = steps1 * batch1 * small + steps2 * batch2 * (small + large) / 2
+    share = work / (_PAPER_A100_DAYS * 86_400 * GPUS["a100"].peak)
+    return (
+        f"the paper's about {_PAPER_A100_DAYS:,} A100 days for stage1 and stage2 (half of it at "
+        f"490 px) are {share:.1%} of 312 TFLOP/s by this count"
+    )
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Bytes that a rank keeps from the forward to the backward pass."""
+
+    decoder: int
+    tower: int
+    projector: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(astuple(self))
+
+
+@cache
+def activations(
+    config: ModelConfig,
+    trained: frozenset[str],
+    *,
+    micro_batch: int,
+    text_tokens: int,
+    checkpoint: str = "none",
+) -> Activations:
+    """Measure what a micro-batch keeps in bf16, without allocating it.
+
+    A checkpointed layer keeps its inputs; one layer at a time is there in full while it is
+    computed again.
+
+    Args:
+        config: The model.
+        trained: The parameter groups that are trained, some under the decoder among them.
+        micro_batch: Samples, with one image each.
+        text_tokens: Other tokens of a sample.
+        checkpoint: Whose layers are checkpointed, one of CHECKPOINTS.
+
+    Raises:
+        ValueError: A sample is longer than the model's context.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    probe = _Probe(config, trained, _batch(config, micro_batch, text_tokens))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        return Activations(
+            decoder=_decoder(probe, checkpoint in ("decoder", "both")),
+            tower=_tower(probe, checkpoint in ("tower", "both")) if trained & _TOWER else 0,
+            projector=probe.projector(),
+            head=probe.head(),
+        )
+
+
+def _decoder(probe: _Probe, checkpointed: bool) -> int:
+    config, measured = probe.config, cache(probe.layer)
+    last = config.num_layers - 1
+    sizes = [measured(config.expert.parts_of(n), n == last) for n in range(last + 1)]
+    if checkpointed:
+        inputs = 2 * probe.batch.ids_BL.numel() * config.hidden_size
+        return inputs * len(sizes) + max(sizes)
+    return sum(sizes)
+
+
+def _tower(probe: _Probe, checkpointed: bool) -> int:
+    vision, images = probe.config.vision, len(probe.batch.slots_IS)
+    blocks = vision.num_layers + 1 + vision.feature_layer
+    one, two = probe.tower(1), probe.tower(2)
+    inputs = 2 * images * (vision.grid_size**2 + 1) * vision.width
+    return one + (blocks * inputs if checkpointed else (blocks - 1) * (two - one))
+
+
+def _batch(config: ModelConfig, micro_batch: int, text_tokens: int) -> Batch:
+    import torch
+
+    from cogvlm.layout import IGNORE, Sample, collate
+
+    span, size = config.span_size, config.vision.image_size
+    image_CHW = torch.empty(3, size, size, device="meta")
+    ids = [config.pad_id] * (span + text_tokens)
+    sample = Sample(ids, [IGNORE] * len(ids), spans=[(0, span)], images=[image_CHW])
+    return collate([[sample]] * micro_batch, config)
+
+
+class _Probe:
+    """Runs the model's parts inside a FakeTensorMode; each returns the bytes it keeps."""
+
+    def __init__(self, config: ModelConfig, trained: frozenset[str], batch: Batch) -> None:
+        self.config, self.trained, self.batch = config, trained, batch
+        self._model = cache(self._build)  # to build one takes as long as to run it
+
+    def layer(self, parts: tuple[ExpertPart, ...], is_last: bool) -> int:
+        model = self._model(parts)
+        context = model.model.context(self.batch)
+        shared = [each for each in (context.cos, context.sin, context.mask) if each is not None]
+        keep = not is_last or not self.config.skip_unused or bool(self.config.loss.image_ssl)
+        layer, streams = model.model.layers[0], self._streams(model)
+        return _kept(lambda: layer(*streams, context, None, keep), model, shared)
+
+    def tower(self, blocks: int) -> int:
+        model, images_ICHW = self._model(blocks=blocks), self.batch.images_ICHW
+        images_ICHW = images_ICHW.new_empty(images_ICHW.shape, device="cpu")
+        return _kept(lambda: model.model.vision.features(images_ICHW), model)
+
+    def projector(self) -> int:
+        model = self._model()
+        features_IPE = self._features(model)
+        return _kept(lambda: model.model.vision.project(features_IPE), model)
+
+    def head(self) -> int:
+        model = self._model()
+        features_IPE, (text_TD, vision_VD) = self._features(model), self._streams(model)
+        decoder = model.model
+
+        def only_norms(_: Batch, keep_vision: bool) -> tuple[Tensor, Tensor, Tensor]:
+            kept_VD = vision_VD if keep_vision else vision_VD[:0]
+            return decoder.norm(text_TD), decoder.norm(kept_VD), features_IPE
+
+        decoder.forward = only_norms
+        return _kept(lambda: model.loss(self.batch), model)
+
+    def _streams(self, model: CogVLM) -> list[Tensor]:
+        rows = self.batch.route.language_T, self.batch.route.vision_V
+        return [_new(model, (len(each), self.config.hidden_size)) for each in rows]
+
+    def _features(self, model: CogVLM) -> Tensor:
+        vision = self.config.vision
+        size = len(self.batch.slots_IS), vision.grid_size**2, vision.width
+        return _new(model, size, bool(self.trained & _TOWER))
+
+    def _build(self, parts: tuple[ExpertPart, ...] = (), blocks: int = 1) -> CogVLM:
+        """Return the model with one layer, in bf16."""
+        import torch
+        from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+        from cogvlm.init import skeleton
+
+        shallow = replace(
+            self.config,
+            num_layers=1,
+            dropout=0.0,  # with it a CPU, unlike a GPU, has no fused attention
+            expert=replace(self.config.expert, layers="all" if parts else "none"),
+            vision=replace(self.config.vision, num_layers=blocks, feature_layer=-1),
+        )
+        with unset_fake_temporarily():  # fake parameters cannot be cast
+            model = skeleton(shallow).to(torch.bfloat16)
+        model = model.to_empty(device="cpu")
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(group_of(name) in self.trained)
+        return model
+
+
+def _new(model: CogVLM, size: tuple[int, ...], needs_gradient: bool = True) -> Tensor:
+    return model.model.norm.weight.new_empty(size).requires_grad_(needs_gradient)
+
+
+def _kept(call: Callable[[], object], model: CogVLM, shared: Iterable[Tensor] = ()) -> int:
+    """Return the bytes of the distinct storages that autograd saves, but for weights and shared."""
+    import torch
+
+    outside = {each.untyped_storage()._cdata for each in (*model.parameters(), *shared)}
+    saved: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        call()
+    return sum(saved[key].untyped_storage().nbytes() for key in saved.keys() - outside)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
