@@ -1,10 +1,12 @@
-"""`python -m cogvlm.build`: a checkpoint of ours from parts, or from SwissArmyTransformer's.
+r"""`python -m cogvlm.build`: a checkpoint of ours from parts, or from SwissArmyTransformer's.
 
-    python -m cogvlm.build --preset cogvlm_17b_224 --llm vicuna-7b-v1.5 \\
+    python -m cogvlm.build --preset cogvlm_17b_224 --llm vicuna-7b-v1.5 \
         --tower EVA02-E-14/open_clip_pytorch_model.bin --output start
-    python -m cogvlm.build --preset cogvlm_17b_490 --sat cogvlm-base-490 \\
+    python -m cogvlm.build --preset cogvlm_17b_490 --sat cogvlm-base-490 \
         --tokenizer vicuna-7b-v1.5 --output base-490
     python -m cogvlm.build --checkpoint start --image_size 490 --output start-490
+
+What no part has (adapter, BOI, EOI) starts from --seed; experts start as copies.
 """
 
 from __future__ import annotations

@@ -98,9 +98,7 @@ def _stream(model: CogVLM, sample: Sample, sampling: Sampling, tokenizer: Tokeni
     sys.stdout.write("\n")
 
 
-def _tokens(
-    model: CogVLM, samples: Sequence[Sample], sampling: Sampling
-) -> Iterator[list[int]]:
+def _tokens(model: CogVLM, samples: Sequence[Sample], sampling: Sampling) -> Iterator[list[int]]:
     from cogvlm.generation import generate
     from cogvlm.layout import collate
 

@@ -54,6 +54,7 @@ class Batch:
     documents_BL: Tensor | None = None  # int64: 0 padding, else the sample; None: plain causal
     image_of_BL: Tensor | None = None  # int64: 0 text, else the image, with attn.image_mask full
     labels_BL: Tensor | None = None  # int64, unshifted
+    heads_T: Tensor | None = None  # int64: language tokens that targets may follow; None: all
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with all tensors on a device."""
@@ -116,6 +117,7 @@ def collate(
         documents_BL=torch.stack([row.documents_L for row in flat]) if masked else None,
         image_of_BL=_image_of(slots_IS, (len(rows), length)) if full else None,
         route=_route(slots_IS, (len(rows), length), config.has_experts),
+        heads_T=None if config.has_experts else _outside(slots_IS, len(rows) * length),
         slots_IS=slots_IS,
         images_ICHW=torch.stack(images) if images else torch.zeros(0, 3, size, size),
     )
@@ -239,12 +241,17 @@ def _route(slots_IS: Tensor, shape: tuple[int, int], has_experts: bool) -> Route
     The last slot of a span (EOI) counts as language, as in the official code; without experts
     all tokens do.
     """
-    is_vision = torch.zeros(shape[0] * shape[1], dtype=torch.bool)
-    if has_experts:
-        is_vision[slots_IS[:, :-1].reshape(-1)] = True
-    return Route(
-        language_T=(~is_vision).nonzero()[:, 0], vision_V=is_vision.nonzero()[:, 0], shape=shape
-    )
+    size = shape[0] * shape[1]
+    if not has_experts:
+        return Route(torch.arange(size), torch.arange(0), shape)
+    return Route(_outside(slots_IS, size), slots_IS[:, :-1].flatten(), shape)
+
+
+def _outside(slots_IS: Tensor, size: int) -> Tensor:
+    """Return the places that are no image slot, or the last one of an image."""
+    is_outside = torch.ones(size, dtype=torch.bool)
+    is_outside[slots_IS[:, :-1].flatten()] = False
+    return is_outside.nonzero()[:, 0]
 
 
 def _image_of(slots_IS: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -239,14 +239,17 @@ class CogVLM(nn.Module):
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the summed loss in nats and the number of target tokens.
 
-        Position i predicts token i + 1. Targets never follow a vision token, because the last
-        slot of an image counts as language, so the head sees language tokens only.
+        Position i predicts token i + 1. Targets follow no image slot but the last, which counts
+        as language: the head sees language tokens only, and without experts no image slots.
         """
         needed = bool(self.config.loss.image_ssl) or not self.config.skip_unused
         text_TD, vision_VD, features_IPE = self.model(batch, keep_vision=needed)
         targets_BL = F.pad(batch.labels_BL[:, 1:], (0, 1), value=IGNORE)
-        targets_T = targets_BL.flatten()[batch.route.language_T]
-        total = F.cross_entropy(self.head(text_TD), targets_T, ignore_index=IGNORE, reduction="sum")
+        targets_T, spoken_TD = targets_BL.flatten()[batch.route.language_T], text_TD
+        if batch.heads_T is not None:
+            targets_T, spoken_TD = targets_T[batch.heads_T], text_TD[batch.heads_T]
+        logits_TW = self.head(spoken_TD)
+        total = F.cross_entropy(logits_TW, targets_T, ignore_index=IGNORE, reduction="sum")
         total = total + vision_VD[:0].sum()  # zero gradients, not none, for what was left out
         count = (targets_T != IGNORE).sum()
         if self.image_head is not None:

@@ -16,6 +16,9 @@ from cogvlm.presets import debug
 
 IMAGE = object()
 
+# Toy matrices gain nothing from threads, which wait for each other on a busy machine.
+torch.set_num_threads(1)
+
 
 def tiny(**changes: object) -> ModelConfig:
     """Return the debug preset with a vocabulary of 97 words, and changes."""

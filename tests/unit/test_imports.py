@@ -11,6 +11,7 @@ import pytest
 HEAVY = ("torch", "apache_beam", "spacy", "transformers", "gcsfs", "s3fs", "rich", "img2dataset")
 
 PACKAGES = ("shards", "filters", "grounding", "cogvlm", "pipelines")
+MODEL_COMMANDS = ("cogvlm.generate", "cogvlm.export", "cogvlm.build", "cogvlm.plan")
 COMMANDS = ("pipelines.filter", "pipelines.download", "pipelines.lint")
 
 _PROBE = """
@@ -21,7 +22,10 @@ print(json.dumps([heavy, threading.active_count()]))
 """
 
 
-@pytest.mark.parametrize("module", [*PACKAGES, *COMMANDS, "pipelines.fetch", "shards.image"])
+@pytest.mark.parametrize(
+    "module",
+    [*PACKAGES, *COMMANDS, *MODEL_COMMANDS, "pipelines.fetch", "shards.image", "cogvlm.presets"],
+)
 def test_importing_is_free(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PROBE, module, json.dumps(HEAVY)],

@@ -62,7 +62,7 @@ def expected(config: ModelConfig, images: int, trained: frozenset[str]) -> float
     text_token, head_token = rule.text / TEXT, rule.head / TEXT
     if config.has_experts:  # EOI is a language token
         return total + images * (text_token - image_token + head_token)
-    return total + images * config.span_size * head_token  # all are
+    return total + images * head_token  # EOI's output predicts text
 
 
 STAGE_NAMES = [*STAGES, "forward"]

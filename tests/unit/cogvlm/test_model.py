@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cogvlm import init
 from cogvlm.config import Attn, Expert, Loss, ModelConfig, Position, Projector
-from cogvlm.layout import Sample, collate
+from cogvlm.layout import Batch, Sample, collate
 from cogvlm.model import CogVLM
 
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -107,6 +107,27 @@ def test_text_alone_gives_vision_zero_gradients(config: ModelConfig) -> None:
         if "vision" in name or "image_head" in name:
             assert not parameter.grad.any(), name
         assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("experts", ["all", "none"])
+def test_the_head_sees_no_image_slots(experts: str) -> None:
+    config = tiny(expert=Expert(layers=experts))
+    model, samples = built(config), mixed(config)
+    seen: list[int] = []
+    head = model.head
+    model.head = lambda hidden: (seen.append(len(hidden)), head(hidden))[1]
+    batch = collate([[one] for one in samples], config)
+    total, count = model.loss(batch)
+    images = sum(len(one.images) for one in samples)
+    assert seen == [batch.ids_BL.numel() - images * (config.span_size - 1)]
+    logits = head_loss(model, batch)
+    torch.testing.assert_close((total / count), logits, rtol=1e-5, atol=1e-5)
+
+
+def head_loss(model: CogVLM, batch: Batch) -> Tensor:
+    """The loss from the logits of all positions."""
+    logits = model(batch)[:, :-1].flatten(0, 1)
+    return torch.nn.functional.cross_entropy(logits, batch.labels_BL[:, 1:].flatten())
 
 
 def test_skipping_unused_outputs_changes_no_number() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cogvlm import init, plan
+from cogvlm.activations import CHECKPOINTS, Activations, activations
 from cogvlm.config import Attn, Expert, Loss, ModelConfig, Projector, Vision
 from cogvlm.groups import GROUPS, STAGES, counts, group_of
 from cogvlm.layout import IGNORE, Sample, collate
@@ -23,9 +24,9 @@ CLIP = Vision(
 )  # fmt: skip
 
 
-def planned(config: ModelConfig, stage: str, **changes: object) -> plan.Activations:
+def planned(config: ModelConfig, stage: str, **changes: object) -> Activations:
     told = {"micro_batch": 3, "text_tokens": 21, **changes}
-    return plan.activations(config, STAGES[stage], **told)
+    return activations(config, STAGES[stage], **told)
 
 
 def kept_in_a_real_run(config: ModelConfig, stage: str) -> int:
@@ -100,7 +101,7 @@ def test_checkpointed_layers_keep_their_inputs_and_one_layer() -> None:
     config = replace(TOY, num_layers=8, skip_unused=False)
     plain = planned(config, "sft")
     tokens = 3 * (config.span_size + 21)
-    found = {way: planned(config, "sft", checkpoint=way) for way in plan.CHECKPOINTS}
+    found = {way: planned(config, "sft", checkpoint=way) for way in CHECKPOINTS}
     assert found["none"] == plain
     assert found["decoder"].decoder == plain.decoder // 8 + 8 * tokens * config.hidden_size * 2
     assert found["decoder"].tower == plain.tower > found["tower"].tower == found["both"].tower
@@ -134,7 +135,7 @@ def test_the_printed_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert rows["weights (bf16)"] == (35.28, 4.41) and rows["gradients (bf16)"] == (13.24, 1.65)
     assert rows["optimiser (fp32)"] == (79.42, 9.93) and rows["EMA (fp32)"] == (26.47, 3.31)
-    kept = plan.activations(cogvlm_17b_490(), STAGES["stage1"], micro_batch=1, text_tokens=64)
+    kept = activations(cogvlm_17b_490(), STAGES["stage1"], micro_batch=1, text_tokens=64)
     assert rows["activations"][1] == round(kept.total / 1e9, 2)
     *parts, total = (per_rank for _, per_rank in rows.values())
     assert total == pytest.approx(sum(parts), abs=0.03)
