@@ -199,10 +199,10 @@ class Decoder(nn.Module):
 
     def context(self, batch: Batch, cache: Cache | None = None) -> Context:
         """Return what the layers share for a batch."""
-        stored = self.layers[0].self_attn.rotary_emb.inv_freq
+        frequencies_R = self.layers[0].self_attn.rotary_emb.inv_freq
         if self.config.rope_compute == "fp32":
-            stored = inverse_frequencies(self.config).to(stored.device)
-        cos, sin = tables(batch.positions_ABL, stored)
+            frequencies_R = inverse_frequencies(self.config, batch.ids_BL.device)
+        cos, sin = tables(batch.positions_ABL, frequencies_R)
         return Context(batch.route, cos, sin, attention_mask(batch, cache))
 
 

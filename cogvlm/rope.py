@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from cogvlm.config import ModelConfig, RopeScaling
 
 
-def inverse_frequencies(config: ModelConfig) -> Tensor:
+def inverse_frequencies(config: ModelConfig, device: torch.device | str = "cpu") -> Tensor:
     """Return the angle per position of each channel pair, (R,) float32."""
     rotating = int(config.head_size * config.rope.fraction)
-    exponent_R = torch.arange(0, rotating, 2, dtype=torch.float32, device="cpu") / rotating
+    exponent_R = torch.arange(0, rotating, 2, dtype=torch.float32, device=device) / rotating
     frequencies_R = 1.0 / config.rope.base**exponent_R
     scaling = config.rope.scaling
     return frequencies_R if scaling is None else _stretch(frequencies_R, scaling)

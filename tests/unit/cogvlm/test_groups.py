@@ -135,3 +135,21 @@ def test_stages_train_known_groups() -> None:
 def test_an_unknown_stage_lists_the_known() -> None:
     with pytest.raises(ValueError, match=r"unknown stage 'stage3'; known: stage1, stage2, sft"):
         stage("stage3")
+
+
+@pytest.mark.parametrize(
+    ("expert", "trained", "billions"),
+    [
+        (Expert(), ("expert", "adapter", "boi_eoi"), "6.6"),
+        (Expert(layers="none"), ("adapter", "boi_eoi"), "0.14"),
+        (Expert(layers="none"), (*LANGUAGE, "adapter", "boi_eoi"), "6.9"),
+        (Expert(layers=4), ("expert", "adapter", "boi_eoi"), "1.8"),  # the paper prints 1.7
+        (Expert(parts=("ffn",)), ("expert", "adapter", "boi_eoi"), "4.5"),  # it prints 4.4
+    ],
+)
+def test_trainable_parameters_of_the_papers_ablations(
+    expert: Expert, trained: tuple[str, ...], billions: str
+) -> None:
+    found = counts(replace(cogvlm_17b_224(), expert=expert))
+    places = len(billions.partition(".")[2])
+    assert f"{parameters(found, *trained) / 1e9:.{places}f}" == billions
