@@ -110,7 +110,7 @@ def build_from_parts(
     filled = fill(targets, FileReader(language), recipes.from_llama(config), unused=unused)
     reader = FileReader(tower)
     ways = recipes.from_tower(targets, config, reader.names())
-    filled |= fill(targets, reader, ways, unused=recipes.TOWER_UNUSED)
+    filled |= fill(targets, reader, ways, unused=recipes.tower_unused(config))
     init_weights(model, seed, skip=filled)
     return model
 

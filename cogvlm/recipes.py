@@ -127,11 +127,19 @@ def from_tower(
     return recipes
 
 
-# What a tower checkpoint has besides: text model, heads, norms and blocks behind the feature.
-TOWER_UNUSED = (
-    r"^(text|logit_|visual_projection|text_model)|(^|\.)(head|norm|fc_norm|post_layernorm)\."
-    r"|(blocks|layers)\.\d+\.|attn\.k_bias$|position_ids$"
-)
+def tower_unused(config: ModelConfig) -> str:
+    """Return the pattern of what a tower checkpoint has besides.
+
+    That is the text model, heads, final norms, and the blocks behind the feature layer; anything
+    unknown inside a block that runs would change what it computes, and is not among them.
+    """
+    count = config.vision.num_layers + 1 + config.vision.feature_layer
+    runs = "|".join(map(str, range(count)))
+    return (
+        r"^(text|logit_|visual_projection)|(^|\.)(head|norm|fc_norm|post_layernorm)\."
+        rf"|(^|\.)(blocks|layers)\.(?!({runs})\.)|attn\.k_bias$|position_ids$"
+    )
+
 
 _EVA_NAMES = (
     (r"^patch_embedding\.proj", "patch_embed.proj"),

@@ -243,13 +243,14 @@ def test_rotary_frequencies_may_be_absent(tmp_path: Path) -> None:
     assert same(again.state_dict(), model.state_dict())
 
 
-def test_a_tower_with_an_unknown_tensor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["relative_bias", "blocks.1.ls1.gamma"])
+def test_a_tower_with_an_unknown_tensor(name: str, tmp_path: Path) -> None:
     config = config_for("llama2")
     llama("llama2", tmp_path / "llm")
     eva = eva_file(config.vision, tmp_path / "eva.safetensors")
-    eva["visual.trunk.relative_bias"] = torch.zeros(3)
+    eva[f"visual.trunk.{name}"] = torch.zeros(3)
     safetensors.torch.save_file(eva, tmp_path / "eva.safetensors")
-    with pytest.raises(ValueError, match=r"has unknown visual.trunk.relative_bias"):
+    with pytest.raises(ValueError, match=rf"has unknown visual.trunk.{name}"):
         checkpoint.build_from_parts(config, tmp_path / "llm", tmp_path / "eva.safetensors")
 
 
