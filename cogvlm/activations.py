@@ -122,6 +122,7 @@ class _Probe:
 
     def tower(self, blocks: int) -> int:
         model, images_ICHW = self._model(blocks=blocks), self.batch.images_ICHW
+        assert images_ICHW is not None  # `collate` makes one always
         images_ICHW = images_ICHW.new_empty(images_ICHW.shape, device="cpu")
         return _kept(lambda: model.model.vision.features(images_ICHW), model)
 
@@ -139,7 +140,7 @@ class _Probe:
             kept_VD = vision_VD if keep_vision else vision_VD[:0]
             return decoder.norm(text_TD), decoder.norm(kept_VD), features_IPE
 
-        decoder.forward = only_norms
+        decoder.forward = only_norms  # type: ignore[method-assign,assignment]
         return _kept(lambda: model.loss(self.batch), model)
 
     def _streams(self, model: CogVLM) -> list[Tensor]:

@@ -180,9 +180,8 @@ def write_folder(
         for name, content in files.items():
             text = json.dumps(content, indent=2) + "\n"
             (attempt / name).write_text(text, encoding="utf-8")
-        for name in TOKENIZER_FILES if tokenizer is not None else ():
-            if (Path(tokenizer) / name).is_file():
-                shutil.copyfile(Path(tokenizer) / name, attempt / name)
+        if tokenizer is not None:
+            _copy_tokenizer(Path(tokenizer), attempt)
 
         def make(name: str) -> Tensor:
             return ways[name].make(*(state[source] for source in ways[name].sources))
@@ -193,6 +192,12 @@ def write_folder(
     except BaseException:
         shutil.rmtree(attempt, ignore_errors=True)
         raise
+
+
+def _copy_tokenizer(source: Path, folder: Path) -> None:
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def resized(config: ModelConfig, image_size: int) -> ModelConfig:

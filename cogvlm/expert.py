@@ -108,7 +108,7 @@ def for_vision(expert: nn.Module | None, language: nn.Module, x_VD: Tensor) -> T
 class SwiGLU(nn.Module):
     """down(SiLU(gate(x)) * up(x)), without biases."""
 
-    def __init__(self, config: ModelConfig, matrix: Callable[[int, int], nn.Module]) -> None:
+    def __init__(self, config: ModelConfig, matrix: Callable[[int, int], Any]) -> None:
         super().__init__()
         self.gate_proj = matrix(config.hidden_size, config.mlp_size)
         self.up_proj = matrix(config.hidden_size, config.mlp_size)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -93,7 +94,7 @@ def init_weights(model: CogVLM, seed: int, skip: Collection[str] = ()) -> None:
         embedding.weight[embedding.padding_idx].zero_()
     if model.config.expert.init == "llm":
         for layer in model.model.layers:
-            for expert, language in expert_pairs(layer):
+            for expert, language in expert_pairs(cast(Layer, layer)):
                 if not isinstance(expert, LowRank):
                     expert.weight.copy_(language.weight)
 
@@ -103,7 +104,7 @@ def _seed_of(seed: int, name: str) -> int:
     return int.from_bytes(digest) >> 1  # a generator takes 63 bits
 
 
-def expert_pairs(layer: Layer) -> list[tuple[nn.Module, nn.Linear]]:
+def expert_pairs(layer: Layer) -> list[tuple[Any, nn.Linear]]:
     """Return a layer's expert matrices, each with the language matrix it starts from."""
     attention, mlp = layer.self_attn, layer.mlp
     pairs = [

@@ -190,7 +190,11 @@ def _check(sample: Sample, config: ModelConfig) -> None:
 
 
 def _lay_out(row: Sequence[Sample], config: ModelConfig, length: int, side: str) -> _Row:
-    ids, labels, documents, positions, starts = [], [], [], [], []
+    ids: list[int] = []
+    labels: list[int] = []
+    documents: list[int] = []
+    positions: list[Tensor] = []
+    starts: list[int] = []
     for number, sample in enumerate(row, start=1):
         starts += [len(ids) + start for start, _ in sample.spans]
         ids += sample.ids

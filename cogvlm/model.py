@@ -12,6 +12,7 @@ head, A position axes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -199,7 +200,7 @@ class Decoder(nn.Module):
 
     def context(self, batch: Batch, cache: Cache | None = None) -> Context:
         """Return what the layers share for a batch."""
-        frequencies_R = self.layers[0].self_attn.rotary_emb.inv_freq
+        frequencies_R = cast(Layer, self.layers[0]).self_attn.rotary_emb.inv_freq
         if self.config.rope_compute == "fp32":
             frequencies_R = inverse_frequencies(self.config, batch.ids_BL.device)
         cos, sin = tables(batch.positions_ABL, frequencies_R)
@@ -242,6 +243,7 @@ class CogVLM(nn.Module):
         Position i predicts token i + 1. Targets follow no image slot but the last, which counts
         as language: the head sees language tokens only, and without experts no image slots.
         """
+        assert batch.labels_BL is not None, "a batch to train on has labels"
         needed = bool(self.config.loss.image_ssl) or not self.config.skip_unused
         text_TD, vision_VD, features_IPE = self.model(batch, keep_vision=needed)
         targets_BL = F.pad(batch.labels_BL[:, 1:], (0, 1), value=IGNORE)

@@ -97,7 +97,7 @@ def _memory(
     states = state_bytes(sizes, trained)
     rows = {what: (size, size / options.gpus) for what, size in states.items()}
     rows["activations"] = (kept * options.gpus, kept)
-    rows["sum"] = tuple(map(sum, zip(*rows.values(), strict=True)))
+    rows["sum"] = sum(a for a, _ in rows.values()), sum(b for _, b in rows.values())
     groups = ", ".join(group for group in sizes if group in trained and sizes[group])
     own = sum(sizes[group] for group in trained)
     return [

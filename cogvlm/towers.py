@@ -9,6 +9,7 @@ Shape letters: I images, P patches, E tower channels.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +17,14 @@ from torch import Tensor, nn
 from cogvlm.config import Vision
 
 
-def build(vision: Vision) -> nn.Module:
+def build(vision: Vision) -> Any:
     """Return the tower that `features` runs."""
     if vision.tower == "eva02_l":
         return _eva02_l(vision)
     return _transformers_tower(vision)
 
 
-def features(tower: nn.Module, images_ICHW: Tensor) -> Tensor:
+def features(tower: Any, images_ICHW: Tensor) -> Tensor:
     """Return patch features without CLS, (I, P, E).
 
     The libraries cannot run zero images, so a blank one goes through where there is none: every
@@ -57,10 +58,10 @@ def restore_buffers(tower: nn.Module, vision: Vision) -> None:
             raise AssertionError(f"no value for the buffer {name} of {vision.tower}")
 
 
-def _eva02_l(vision: Vision) -> nn.Module:
+def _eva02_l(vision: Vision) -> Any:
     import timm
 
-    tower = timm.create_model(
+    tower: Any = timm.create_model(
         "eva02_large_patch14_clip_224",
         pretrained=False,
         num_classes=0,
@@ -76,7 +77,7 @@ def _eva02_l(vision: Vision) -> nn.Module:
     return tower
 
 
-def _transformers_tower(vision: Vision) -> nn.Module:
+def _transformers_tower(vision: Vision) -> Any:
     from transformers import (
         CLIPVisionConfig,
         CLIPVisionModel,
@@ -84,7 +85,7 @@ def _transformers_tower(vision: Vision) -> nn.Module:
         SiglipVisionModel,
     )
 
-    sizes = {
+    sizes: dict[str, Any] = {
         "hidden_size": vision.width,
         "intermediate_size": vision.mlp_size,
         "num_hidden_layers": vision.num_layers + 1 + vision.feature_layer,
@@ -94,6 +95,7 @@ def _transformers_tower(vision: Vision) -> nn.Module:
         "layer_norm_eps": vision.norm_eps,
         "attn_implementation": "sdpa",
     }
+    tower: Any
     if vision.tower == "clip_l_336":
         tower = CLIPVisionModel(CLIPVisionConfig(**sizes))
     else:

@@ -135,7 +135,7 @@ class ImageEncoder(nn.Module):
             grid_IEgg = as_grid(features_IPE)
             features_IPE = self.conv(grid_IEgg).flatten(2).transpose(1, 2)
         tokens_ISD = self.linear_proj(features_IPE)
-        if self.boi is not None:
+        if self.boi is not None and self.eoi is not None:
             around = (len(tokens_ISD), 1, -1)
             pieces = [self.boi.expand(around), tokens_ISD, self.eoi.expand(around)]
             tokens_ISD = torch.cat(pieces, dim=1)
