@@ -16,7 +16,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import corpus, fetch_vs_img2dataset, filter_vs_pyarrow, measure, mix_memory
+from benchmarks import (
+    corpus,
+    expert_layer,
+    fetch_vs_img2dataset,
+    filter_vs_pyarrow,
+    measure,
+    mix_memory,
+)
 from benchmarks.measure import Figure
 
 _COMPARISONS: tuple[tuple[str, str, Callable[[Path, bool], list[Figure]]], ...] = (
@@ -27,6 +34,7 @@ _COMPARISONS: tuple[tuple[str, str, Callable[[Path, bool], list[Figure]]], ...] 
         fetch_vs_img2dataset.__doc__ or "",
         lambda folder, _: fetch_vs_img2dataset.figures(folder),
     ),
+    (expert_layer.TITLE, expert_layer.__doc__ or "", lambda _, full: expert_layer.figures(full)),
 )
 _LISTINGS = {
     "The fetcher alone": "benchmarks.fetch_floor",
