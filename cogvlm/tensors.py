@@ -10,6 +10,7 @@ import contextlib
 import json
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +82,14 @@ def load_torch_file(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: It is no such file, or holds more than tensors.
     """
+    can_map = zipfile.is_zipfile(path)  # files of before PyTorch 1.6 are no archives
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        data = torch.load(path, map_location="cpu", weights_only=True, mmap=can_map)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is no readable PyTorch weights file: {first_line}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds a {type(data).__name__}, no named tensors")
     for wrapper in ("module", "state_dict"):
         data = data.get(wrapper, data)
     return {name: value for name, value in data.items() if isinstance(value, Tensor)}

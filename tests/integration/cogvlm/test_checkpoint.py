@@ -276,6 +276,16 @@ def test_pickles_are_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+def test_old_and_other_pytorch_files(tmp_path: Path) -> None:
+    state = {"state_dict": {"weight": torch.ones(3)}, "epoch": 7}
+    torch.save(state, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    reader = FileReader(tmp_path / "old.bin")
+    assert same({name: reader.get(name) for name in reader.names()}, state["state_dict"])
+    torch.save([torch.ones(3)], tmp_path / "list.bin")
+    with pytest.raises(ValueError, match=r"list.bin holds a list, no named tensors"):
+        FileReader(tmp_path / "list.bin")
+
+
 def test_pytorch_shards_are_read(tmp_path: Path) -> None:
     state = built(tiny()).state_dict()
     names = list(state)
