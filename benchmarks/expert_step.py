@@ -1,6 +1,9 @@
-"""The child of `expert_layer`: times its variants in turns; prints GFLOP/s by name and round.
+"""The child of `expert_layer`: times its variants in turns; prints JSON by name and round.
 
     python -m benchmarks.expert_step ROUNDS
+
+Rates are in GFLOP/s. A share is against the plain GEMM just before and just after: on a machine
+that others use, speed changes by a tenth within seconds.
 
 Shape letters as in `cogvlm.model`.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -65,18 +69,30 @@ def main() -> None:
     work = {
         **{name: (step, LAYERS * layer_flops) for name, step in steps.items()},
         "products": (products(), product_flops()),
-        "square": (square(), 2 * SQUARE**3),
     }
-    rates: dict[str, list[float]] = {name: [] for name in work}
+    rates: dict[str, list[float]] = {name: [] for name in ("plain", *work)}
+    shares: dict[str, list[float]] = {name: [] for name in work}
+    plain, plain_flops = square(), 2 * SQUARE**3
+    before = plain_flops / cpu_s(plain)
     for turn in range(int(sys.argv[1])):
         names = [*work] * 2
         for name in names[turn % len(work) :][: len(work)]:  # each is first, and last, in its turn
             run, flops = work[name]
-            started = time.process_time()
-            results = run()
-            rates[name].append(flops / (time.process_time() - started) / 1e9)
-            del results  # after the clock was read, before the next one starts
-    sys.stdout.write(f"\n{json.dumps(rates)}\n")
+            rate, after = flops / cpu_s(run), plain_flops / cpu_s(plain)
+            rates["plain"].append(after / 1e9)
+            rates[name].append(rate / 1e9)
+            shares[name].append(rate / statistics.mean([before, after]))
+            before = after
+    sys.stdout.write(f"\n{json.dumps({'rates': rates, 'shares': shares})}\n")
+
+
+def cpu_s(run: Callable[[], object]) -> float:
+    """Return the CPU seconds of a call."""
+    started = time.process_time()
+    results = run()
+    seconds = time.process_time() - started
+    del results  # after the clock was read, before the next one starts
+    return seconds
 
 
 def keep_memory() -> None:
