@@ -29,7 +29,7 @@ class Tokenizer:
         if not file.is_file():
             raise ValueError(
                 f"{file} does not exist; put the language model's {FILE} there (a tokenizer.model "
-                f"becomes one with: python -m scripts.convert_tokenizer MODEL {file})"
+                f"becomes one with: python -m cogvlm.convert_tokenizer MODEL {file})"
             )
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(file))

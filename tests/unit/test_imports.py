@@ -11,7 +11,13 @@ import pytest
 HEAVY = ("torch", "apache_beam", "spacy", "transformers", "gcsfs", "s3fs", "rich", "img2dataset")
 
 PACKAGES = ("shards", "filters", "grounding", "cogvlm", "pipelines")
-MODEL_COMMANDS = ("cogvlm.generate", "cogvlm.export", "cogvlm.build", "cogvlm.plan")
+MODEL_COMMANDS = (
+    "cogvlm.generate",
+    "cogvlm.export",
+    "cogvlm.build",
+    "cogvlm.plan",
+    "cogvlm.convert_tokenizer",
+)
 COMMANDS = ("pipelines.filter", "pipelines.download", "pipelines.lint")
 
 _PROBE = """

@@ -1,4 +1,4 @@
-"""`python -m scripts.convert_tokenizer MODEL OUTPUT`: `tokenizer.model` to `tokenizer.json`.
+"""`python -m cogvlm.convert_tokenizer MODEL OUTPUT`: `tokenizer.model` to `tokenizer.json`.
 
 Official CogVLM folders hold no tokenizer, and Vicuna's holds a sentencepiece model only. Here it
 is read without that library, whose protobuf does not go together with Beam's: the file is a list
@@ -24,9 +24,7 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 
 def main(arguments: list[str] | None = None) -> int:
     """Convert a file; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.convert_tokenizer", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m cogvlm.convert_tokenizer", description=__doc__)
     parser.add_argument("model", type=Path, help="tokenizer.model")
     parser.add_argument("output", type=Path, help="tokenizer.json to write")
     options = parser.parse_args(arguments)

@@ -9,7 +9,7 @@ import pytest
 import tokenizers
 from shared_data import shared_data
 
-from scripts import convert_tokenizer
+from cogvlm import convert_tokenizer
 
 
 @pytest.fixture(scope="module")
