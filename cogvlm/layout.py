@@ -90,17 +90,16 @@ def collate(
         side: Where padding goes.
 
     Raises:
-        ValueError: A row is longer than `length` or the model's context, or a sample's spans do
-            not fit its images or the model.
+        ValueError: A row is longer than `length`, a sample longer than the model's context, or
+            its spans do not fit its images or the model.
     """
     for row in rows:
         for sample in row:
             _check(sample, config)
     sizes = [sum(len(sample.ids) for sample in row) for row in rows]
     length = max(sizes) if length is None else length
-    limit = min(length, config.max_positions) if sizes else length
-    if max(sizes) > limit:
-        raise ValueError(f"a row holds {max(sizes)} tokens, but only {limit} fit")
+    if max(sizes) > length:
+        raise ValueError(f"a row holds {max(sizes)} tokens, but only {length} fit")
     flat = [_lay_out(row, config, length, side) for row in rows]
     starts = [
         number * length + start for number, row in enumerate(flat) for start in row.span_starts
@@ -167,6 +166,10 @@ class _Row:
 
 
 def _check(sample: Sample, config: ModelConfig) -> None:
+    if len(sample.ids) > config.max_positions:
+        raise ValueError(
+            f"a sample has {len(sample.ids)} tokens; the model's context is {config.max_positions}"
+        )
     if len(sample.labels) != len(sample.ids):
         raise ValueError(f"{len(sample.labels)} labels for {len(sample.ids)} tokens")
     if len(sample.spans) != len(sample.images):

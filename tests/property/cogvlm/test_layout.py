@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,7 +85,6 @@ def test_every_token_has_one_place(rows: list) -> None:
 @settings(max_examples=30, deadline=None)
 def test_packed_samples_keep_their_own_positions(rows: list) -> None:
     samples = [sample(CONFIG, row) for row in rows]
-    config = replace(CONFIG, max_positions=10_000)
-    packed = collate([samples], config)
-    alone = [collate([[one]], config).positions_ABL[0, 0] for one in samples]
+    packed = collate([samples], CONFIG)
+    alone = [collate([[one]], CONFIG).positions_ABL[0, 0] for one in samples]
     assert packed.positions_ABL[0, 0].equal(torch.cat(alone))

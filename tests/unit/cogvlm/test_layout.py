@@ -93,8 +93,13 @@ def test_a_sample_that_does_not_fit(wrong: Sample, told: str) -> None:
 def test_too_long_a_row() -> None:
     with pytest.raises(ValueError, match="a row holds 12 tokens, but only 10 fit"):
         collate([[sample(SMALL, [6]), sample(SMALL, [6])]], SMALL, length=10)
-    with pytest.raises(ValueError, match="a row holds 161 tokens, but only 160 fit"):
+    with pytest.raises(ValueError, match="a sample has 161 tokens; the model's context is 160"):
         collate([[sample(SMALL, [161])]], SMALL)
+
+
+def test_packed_rows_may_be_longer_than_the_context() -> None:
+    batch = collate([[sample(SMALL, [100]), sample(SMALL, [90])]], SMALL)
+    assert batch.positions_ABL.max() == 99
 
 
 def test_token_types_that_are_no_whole_image() -> None:
