@@ -180,7 +180,7 @@ def test_the_papers_compute_is_a_plausible_utilisation(capsys: pytest.CaptureFix
         ("--preset debug --gpus 1 --mfu 40", "error: --mfu is 40.0; give a share above 0, at most"),
         (
             "--preset debug --gpus 1 --text_tokens 600",
-            "error: a row holds 618 tokens, but only 512",
+            "error: a sample has 618 tokens; the model's context is 512",
         ),
     ],
 )
