@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from cogvlm.config import ModelConfig
 from cogvlm.init import allocate, init_weights, skeleton
 from cogvlm.model import CogVLM
 from cogvlm.sat import SatReader
-from cogvlm.tensors import SHARD_BYTES, FileReader, Recipe, fill, write_shards
+from cogvlm.tensors import SHARD_BYTES, FileReader, Reader, Recipe, fill, write_shards
 
 OUR_CONFIG = "model_config.json"
 OFFICIAL_CONFIG = "config.json"
@@ -70,19 +70,10 @@ def load(
         ValueError: Config or weights are damaged, missing or do not fit; names file and tensor.
     """
     config = config or read_config(folder)
-    model = allocate(skeleton(config), device, dtype)
-    targets = model.state_dict()
     reader = FileReader(folder)
     is_glm = any(name.startswith("transformer.encoder.") for name in reader.names())
-    ways = recipes.from_glm4v if is_glm else recipes.same_names
-    fill(
-        targets,
-        reader,
-        ways(targets, config),
-        optional=recipes.INV_FREQ,
-        unused=recipes.INV_FREQ,
-    )
-    return model
+    naming = recipes.from_glm4v if is_glm else recipes.same_names
+    return _whole(config, reader, naming, device, dtype)
 
 
 def build_from_parts(
@@ -123,16 +114,21 @@ def load_sat(
     Raises:
         ValueError: Files or tensors are missing or do not fit the config.
     """
-    model = allocate(skeleton(config), "cpu", dtype)
+    return _whole(config, SatReader(folder, config), recipes.from_sat, "cpu", dtype)
+
+
+def _whole(
+    config: ModelConfig,
+    reader: Reader,
+    naming: Callable[[Iterable[str], ModelConfig], dict[str, Recipe]],
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> CogVLM:
+    """Return a model that one checkpoint fills; its files were looked at before memory is taken."""
+    model = allocate(skeleton(config), device, dtype)
     targets = model.state_dict()
-    ways = recipes.from_sat(targets, config)
-    fill(
-        targets,
-        SatReader(folder, config),
-        ways,
-        optional=recipes.INV_FREQ,
-        unused=recipes.INV_FREQ,
-    )
+    ways, computed = naming(targets, config), recipes.INV_FREQ
+    fill(targets, reader, ways, optional=computed, unused=computed)
     return model
 
 
