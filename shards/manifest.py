@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shards.commit import encode
-from shards.schema import CONTRACT_VERSION
+from shards.schema import CONTRACT_VERSION, LEVELS
 from shards.store import Store
 
 NAME = "manifest.json"
@@ -52,6 +52,7 @@ class Manifest:
     fingerprints: Mapping[str, str]  # per stage
     shards: tuple[ShardEntry, ...]
     contract_version: int = CONTRACT_VERSION
+    level: str = "image_text"  # one of `schema.LEVELS`: what the samples hold
 
     @property
     def samples(self) -> int:
@@ -68,7 +69,7 @@ def read(store: Store) -> Manifest:
     """Read a run's manifest.
 
     Raises:
-        ValueError: There is none, or it is of another contract version.
+        ValueError: There is none, or it is of another contract version or an unknown level.
     """
     try:
         values = json.loads(store.read(NAME))
@@ -81,6 +82,13 @@ def read(store: Store) -> Manifest:
         raise ValueError(
             f"{store.url(NAME)}: contract version {values['contract_version']}, this is version "
             f"{CONTRACT_VERSION}; use the release that wrote it, or write the run again"
+        )
+    # Runs written before there were levels hold images and captions.
+    level = values.get("level", "image_text")
+    if level not in LEVELS:
+        raise ValueError(
+            f"{store.url(NAME)}: level {level!r} is none of {', '.join(LEVELS)}; "
+            "use the release that wrote it"
         )
     values["shards"] = tuple(ShardEntry(**shard) for shard in values["shards"])
     return Manifest(**values)

@@ -12,6 +12,16 @@ import pyarrow as pa
 CONTRACT_VERSION = 1
 """Raised when a reader of the previous version would misread a run."""
 
+LEVELS = ("image_text", "grounded", "dialogue", "document", "text")
+"""What the samples of a run hold; the manifest says which. The common fields are `ImageSample`'s.
+
+- `image_text`: an image and its caption, nothing more.
+- `grounded`: adds `noun_chunks`, `ref_exps` and `phrases`: which words of the caption have boxes.
+- `dialogue`: adds `conversations`, turns of user and assistant about the image or images.
+- `document`: adds `items`, texts and images in reading order.
+- `text`: has no image; the text is the `.txt`.
+"""
+
 NAME = pa.dictionary(pa.int32(), pa.string())
 """A string of few distinct values (source, file name); parquet keeps it as a dictionary page."""
 
