@@ -14,6 +14,7 @@ from cogvlm.config import ModelConfig
 
 # The first pattern that matches decides; the order is what keeps them short.
 _PATTERNS = {
+    "lora": r".*\.lora_(down|up)$",  # differences to frozen matrices, see `lora`
     "patch_and_pos": r"model\.vision\.(patch_embedding|tower\.(\w+\.)?(patch_embed|embeddings))\."
     r"|model\.vision\.tower\.(cls_token|pos_embed)$",
     "vit": r"model\.vision\.(transformer|tower)\.",

@@ -54,6 +54,9 @@ class Domain(StrEnum):
     GROUND = "ground"
     PROMPT = "prompt"
     TASK = "task"
+    EPOCH = "epoch"  # shards of an epoch, and samples of a window
+    MIXTURE = "mixture"
+    AUGMENT = "augment"
 
 
 def canonical_url(url: str) -> str | None:
