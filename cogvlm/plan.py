@@ -24,13 +24,22 @@ class Gpu:
     """A card as it is sold."""
 
     memory: float  # bytes
-    peak: float  # FLOP/s, bf16 without sparsity
+    peak: float  # FLOP/s, bf16 without sparsity; fp16 where there is no bf16
+    has_bf16: bool = True
 
 
+# A key's parts, split at "_", are words of the name that the driver gives such a card.
 GPUS = {
+    "v100": Gpu(32e9, 125e12, has_bf16=False),
+    "v100_pcie": Gpu(32e9, 112e12, has_bf16=False),
     "a100": Gpu(80e9, 312e12),
     "h100": Gpu(80e9, 989e12),
+    "h100_pcie": Gpu(80e9, 756e12),
+    "h100_nvl": Gpu(94e9, 835e12),
     "h200": Gpu(141e9, 989e12),
+    "h200_nvl": Gpu(141e9, 835e12),
+    "b200": Gpu(180e9, 2250e12),
+    "l40s": Gpu(48e9, 362e12),
     "4090": Gpu(24e9, 165e12),
 }
 # Steps and samples per step of the paper (v2, appendix A.1).
