@@ -17,7 +17,7 @@ LEVELS = ("image_text", "grounded", "dialogue", "document", "text")
 
 - `image_text`: an image and its caption, nothing more.
 - `grounded`: adds `noun_chunks`, `ref_exps` and `phrases`: which words of the caption have boxes.
-- `dialogue`: adds `conversations`, turns of user and assistant about the image or images.
+- `dialogue`: adds `conversations`, turns of user and assistant about any number of images.
 - `document`: adds `items`, texts and images in reading order.
 - `text`: has no image; the text is the `.txt`.
 """
@@ -126,3 +126,12 @@ SIDECAR = pa.schema(
     ]
 )
 """`shards/000123.parquet`: one row per planned row, in key order."""
+
+SELECTION = pa.schema(
+    [
+        pa.field("key", pa.string()),
+        pa.field("keep", pa.bool_()),
+        pa.field("reason", NAME),  # why not; null where it is kept
+    ]
+)
+"""`selections/NAME/000123.parquet`: a row for every sample of the shard, in key order."""

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,7 @@ def grounded(n: int, seed: int = 0, size: int = 64) -> list[ToySample]:
         for shape in made.shapes:
             start = made.caption.index(shape.phrase)
             end = start + len(shape.phrase)
-            rows.append([float(start), float(end), *_box(shape.box_xyxy_px, size), 0.9])
+            rows.append([start, end, *_box(shape.box_xyxy_px, size), 0.9])
             phrases.append(_phrase(made.caption, start, end, None))
         start = made.caption.index(" on ") + 4
         phrases.append(_phrase(made.caption, start, made.caption.index(","), "no_box"))
@@ -185,9 +186,10 @@ def _write_shard(
     entry = ShardEntry(name, 0, len(rows), len(samples), 0, "", 0, "")
     store.write(entry.tar, buffer.getvalue())
     schema = parquet.storage_schema(SIDECAR)
-    path = store.url(entry.sidecar)
-    parquet.write(path, [pa.Table.from_pylist(rows, schema)], SIDECAR)
-    sidecar = store.read(entry.sidecar)
+    with tempfile.NamedTemporaryFile() as file:
+        parquet.write(file.name, [pa.Table.from_pylist(rows, schema)], SIDECAR)
+        sidecar = Path(file.name).read_bytes()
+    store.write(entry.sidecar, sidecar)
     sums = [hashlib.sha256(data).hexdigest() for data in (buffer.getvalue(), sidecar)]
     sizes = len(buffer.getvalue()), len(sidecar)
     return ShardEntry(name, 0, len(rows), len(samples), sizes[0], sums[0], sizes[1], sums[1])
