@@ -1,8 +1,9 @@
 """Writes the pages that are derived from declarations: `python -m scripts.make_docs`.
 
 `docs/filters.md` from the filters, `docs/options.md` from the options, `docs/outcomes.md`
-from the outcomes, `docs/model_settings.md` from the model's config. A test compares them with what
-stands in the tree.
+from the outcomes, `docs/model_settings.md` from the model's config, `docs/training_settings.md`
+and the table in `docs/training.md` from the trainer's. A test compares them with what stands in
+the tree.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from typing import Any
 
 import filters
 from cogvlm import config as model_config
+from cogvlm.augment import Augment
 from cogvlm.presets import PRESETS as MODELS
+from cogvlm.train_config import TrainConfig
+from cogvlm.train_presets import ABLATIONS, RECIPES, Recipe
 from pipelines.options import (
     DOWNLOAD_OPTIONS,
     FILTER_OPTIONS,
@@ -136,14 +140,92 @@ def model_settings_page() -> str:
         lines.append(_row((f"`{name}`", inspect.getdoc(make) or "", str(make().span_size))))
     for name, part in {"": model_config.ModelConfig, **_parts()}.items():
         lines += ["", f"## {f'`{name}`' if name else 'The model'}", ""]
-        lines += [inspect.getdoc(part) or "", "", *_table(("setting", "default", "meaning"))]
-        told = _field_docs(part)
-        for each in dataclasses.fields(part):
-            has_default = each.default is not dataclasses.MISSING
-            default = f"`{each.default!r}`" if has_default else ""
-            setting = f"`{name}.{each.name}`" if name else f"`{each.name}`"
-            lines.append(_row((setting, default, told[each.name])))
+        lines += [inspect.getdoc(part) or "", "", *_settings(part, f"{name}." if name else "")]
     return _page(lines)
+
+
+def training_page() -> str:
+    """Return the page on training with a fresh table of presets; the rest of it is written by hand.
+
+    The table stands between two comments.
+    """
+    page = DOCS.joinpath("training.md").read_text(encoding="utf-8")
+    before, start, rest = page.partition("<!-- presets: made by `make docs` -->\n")
+    _, end, after = rest.partition("<!-- end of presets -->\n")
+    assert start and end
+    rows = _table(("preset", "what", "trains", "learning rate", "steps x batch", "px", "from"))
+    rows += [_recipe_row(name, make) for name, make in RECIPES.items()]
+    return before + start + _page(rows) + end + after
+
+
+def _recipe_row(name: str, make: Callable[[], Recipe]) -> str:
+    recipe = make()
+    config = recipe.config
+    trains = [
+        f"{group} x {config.lr_scale[group]:g}" if group in config.lr_scale else group
+        for group in config.trains
+    ]
+    sides = [f"{config.image_size or 'the model'}", *(str(side) for _, side in config.resize_at)]
+    return _row(
+        (
+            f"`{name}`",
+            inspect.getdoc(make) or "",
+            ", ".join(trains),
+            f"{config.lr:g}",
+            f"{config.steps:,} x {config.global_batch:,}",
+            ", then ".join(sides),
+            recipe.source if recipe.published else f"**{recipe.source[:4]}**{recipe.source[4:]}",
+        )
+    )
+
+
+def training_settings_page() -> str:
+    """Return the page of training settings, and of what each preset says about its own."""
+    lines = [
+        "# Training settings",
+        "",
+        "Made from `cogvlm/train_config.py` and `cogvlm/train_presets.py` by `make docs`.",
+        "",
+        inspect.getdoc(TrainConfig) or "",
+        "",
+        *_settings(TrainConfig),
+        "",
+        "## `augment`",
+        "",
+        inspect.getdoc(Augment) or "",
+        "",
+        *_settings(Augment, "augment."),
+        "",
+        "## Presets",
+        "",
+        "Settings with *ours* in the last column have a value that no source states.",
+    ]
+    for name, make in RECIPES.items():
+        recipe = make()
+        lines += ["", f"### `{name}`", "", f"{inspect.getdoc(make)} Source: {recipe.source}.", ""]
+        lines += [f"- {note}" for note in recipe.notes]
+        lines += [""] * bool(recipe.notes) + _table(("setting", "value", ""))
+        for each in dataclasses.fields(TrainConfig):
+            value = getattr(recipe.config, each.name)
+            if each.name in recipe.published or value != getattr(TrainConfig(), each.name):
+                mark = "" if each.name in recipe.published else "ours"
+                lines.append(_row((f"`{each.name}`", f"`{value!r}`", mark)))
+    lines += ["", "## Ablations", "", *_table(("row", "`--override`", "other settings"))]
+    for name, row in ABLATIONS.items():
+        override = "<br>".join(f"`{each}`" for each in row.override)
+        changes = "<br>".join(f"`{field}={value!r}`" for field, value in row.changes.items())
+        lines.append(_row((f"`{name}`", override, changes)))
+    return _page(lines)
+
+
+def _settings(part: Any, prefix: str = "") -> list[str]:
+    """Return the table of a config class."""
+    lines, told = _table(("setting", "default", "meaning")), _field_docs(part)
+    for each in dataclasses.fields(part):
+        has_default = each.default is not dataclasses.MISSING
+        default = f"`{each.default!r}`" if has_default else ""
+        lines.append(_row((f"`{prefix}{each.name}`", default, told[each.name])))
+    return lines
 
 
 def _parts() -> dict[str, Any]:
@@ -174,6 +256,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "columns.md": columns_page,
     "model_settings.md": model_settings_page,
+    "training.md": training_page,
+    "training_settings.md": training_settings_page,
 }
 
 
