@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shards import manifest
+from shards import manifest, selection
 from shards.manifest import ShardEntry
 from shards.sample import ImageSample, decode_json
 from shards.store import Store
+
+_LEVELS = ("image_text", "grounded")
 
 
 class CorruptShardError(ValueError):
@@ -33,15 +36,36 @@ def read(run: str | os.PathLike[str] | Store) -> Iterator[Record]:
     """Yield every sample of a finished run, in shard and key order.
 
     Args:
-        run: A run directory (path, `gs://…`, `s3://…`).
+        run: A run directory (path, `gs://…`, `s3://…`), or `OUT@NAME` for a selection of it.
 
     Raises:
-        ValueError: The run has no manifest, or of another contract version.
+        ValueError: The run has no manifest, or of another contract version, its samples are not
+            one image with a caption each, or there is no such selection.
         CorruptShardError: A tar is damaged.
     """
-    store = run if isinstance(run, Store) else Store(run)
-    for shard in manifest.read(store).shards:
-        yield from read_shard(store, shard)
+    root, name = (run, None) if isinstance(run, Store) else selection.split_spec(run)
+    store = root if isinstance(root, Store) else Store(root)
+    found = manifest.read(store)
+    if found.level not in _LEVELS:
+        raise ValueError(
+            f"{store.root}: its samples are of level {found.level!r}, these records of "
+            f"{' or '.join(_LEVELS)}; read it with shards.access.SampleReader"
+        )
+    if name is not None:
+        selection.read(store, name)
+    for shard in found.shards:
+        records = read_shard(store, shard)
+        yield from records if name is None else _kept(store, name, shard, records)
+
+
+def _kept(
+    store: Store, name: str, shard: ShardEntry, records: Iterator[Record]
+) -> Iterator[Record]:
+    sidecar = read_sidecar(store, shard)
+    keys = sidecar.filter(pc.equal(sidecar.column("status"), "success")).column("key")
+    keep = selection.kept(store, name, shard.name, keys.combine_chunks())
+    kept_keys = set(keys.filter(pa.array(keep)).to_pylist())
+    return (record for record in records if record.sample.key in kept_keys)
 
 
 def read_shard(store: Store, shard: ShardEntry) -> Iterator[Record]:

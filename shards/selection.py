@@ -76,7 +76,7 @@ def write(store: Store, name: str, shard_name: str, table: pa.Table) -> None:
         name: The selection's.
         shard_name: As the run's manifest has it.
         table: Columns `key`, `keep`, `reason`; a row for every sample of the shard, in any
-            order. Rows about planned rows that became no sample are allowed.
+            order. Rows about planned rows that became no sample are left out.
 
     Raises:
         ValueError: A sample has no row, a key has two, or a column is wrong.
@@ -84,7 +84,10 @@ def write(store: Store, name: str, shard_name: str, table: pa.Table) -> None:
     _check_name(name, name)
     where = f"selection {name!r} of {store.root}, shard {shard_name}"
     decisions = _checked(table, where)
-    _positions(decisions.column("key"), _sample_keys(store, shard_name), where)
+    samples = _sample_keys(store, shard_name)
+    _positions(decisions.column("key"), samples, where)
+    # Nothing else may stand in the file: `finish` counts its rows.
+    decisions = decisions.filter(pc.is_in(decisions.column("key"), value_set=samples))
     with tempfile.NamedTemporaryFile() as file:
         parquet.write(file.name, [decisions], SELECTION)
         store.write(_file(name, shard_name), file.read())

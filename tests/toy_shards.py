@@ -1,7 +1,8 @@
 """Small shard sets of every level, written as a real run: tars, sidecars with offsets, manifest.
 
 `captioned`, `grounded`, `dialogues`, `documents` and `texts` make samples out of rendered
-scenes, the same for the same seed; `write_run` puts any list of samples into a run directory.
+scenes, the same for the same seed; `write_run` puts any list of samples into a run directory
+and `select` makes a selection of it.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from examples.scenes import Scene, scene
-from shards import manifest, parquet
+from shards import manifest, parquet, selection
 from shards.identity import canonical_urls, keys
 from shards.image import PROFILES, encode
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome, img2dataset_status
 from shards.sample import ImageSample, encode_json
-from shards.schema import SIDECAR
+from shards.schema import LEVELS, SIDECAR
 from shards.store import Store
 from shards.tar import TarWriter
 
@@ -156,6 +158,25 @@ def write_run(
         ),
     )
     return Path(folder)
+
+
+BY_LEVEL = dict(zip(LEVELS, (captioned, grounded, dialogues, documents, texts), strict=True))
+
+
+def select(run: str | Path, name: str = "half", every: int = 2) -> selection.Selection:
+    """Write and finish a selection that keeps every second planned row, say."""
+    store = Store(run)
+    for shard in manifest.read(store).shards:
+        selection.write(store, name, shard.name, decisions(store, shard.name, every))
+    return selection.finish(store, name)
+
+
+def decisions(store: Store, shard: str, every: int = 2) -> pa.Table:
+    """Return what `select` decides about a shard."""
+    with store.open(f"shards/{shard}.parquet") as file:
+        keys = pq.ParquetFile(file).read(["key"]).column("key").to_pylist()
+    keep = [number % every == 0 for number in range(len(keys))]
+    return pa.table({"key": keys, "keep": keep, "reason": [None if k else "odd" for k in keep]})
 
 
 def _cut(
