@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
+from random import Random
 from typing import Any
 
 from shards import layout
@@ -37,8 +38,9 @@ def webdataset(run: str | os.PathLike[str], *, shuffle_shards: int | None = None
 
     Args:
         run: What to read.
-        shuffle_shards: Seed of the order of the shards, another one each time the pipeline is
-            iterated; None for the manifest's. Samples keep their order within a shard.
+        shuffle_shards: Seed of the order of the shards; None for the manifest's. Every iteration
+            in one process has another order (a DataLoader with workers needs
+            `persistent_workers=True` for that). Samples keep their order within a shard.
 
     Raises:
         ValueError: There is nothing to read, or the library is not installed.
@@ -51,7 +53,9 @@ def webdataset(run: str | os.PathLike[str], *, shuffle_shards: int | None = None
     shuffle = None
     if shuffle_shards is not None:
         # Before the split, so that all nodes and workers cut the same order.
-        shuffle = wds.detshuffle(bufsize=count, initial=count, seed=shuffle_shards)
+        # The library adds the number of the epoch: seeds far apart keep orders apart.
+        seed = Random(shuffle_shards).getrandbits(48)
+        shuffle = wds.detshuffle(bufsize=count, initial=count, seed=seed)
     return SamplePipeline(
         partial(_numbers, count),
         shuffle,
