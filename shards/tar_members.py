@@ -30,6 +30,9 @@ class TarDamageError(ValueError):
 def mapped(path: str) -> Fetch:
     """Map a local file into memory and return how to fetch from it; nothing is read yet.
 
+    Trap: a file that is cut short while it is mapped kills the process (SIGBUS). Finished shards
+    are replaced, never changed in place.
+
     Raises:
         TarDamageError: The file is empty.
         OSError: It cannot be opened.
