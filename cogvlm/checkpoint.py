@@ -25,6 +25,7 @@ from cogvlm.init import allocate, init_weights, skeleton
 from cogvlm.model import CogVLM
 from cogvlm.sat import SatReader
 from cogvlm.tensors import SHARD_BYTES, FileReader, Reader, Recipe, fill, write_shards
+from cogvlm.vision import resize_positions
 
 OUR_CONFIG = "model_config.json"
 OFFICIAL_CONFIG = "config.json"
@@ -54,7 +55,7 @@ def load(
     folder: Path | str,
     *,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = torch.bfloat16,
     config: ModelConfig | None = None,
 ) -> CogVLM:
     """Return the model of a checkpoint folder, ours or official.
@@ -62,7 +63,7 @@ def load(
     Args:
         folder: Holds a config and weights.
         device: Where the weights go.
-        dtype: Their type; stored ones are cast.
+        dtype: Their type; stored ones are cast. None: the type of the first one that is stored.
         config: Replaces the folder's; may differ in what needs no other weights. With another
             image size the tower's position table is resized.
 
@@ -73,6 +74,7 @@ def load(
     reader = FileReader(folder)
     is_glm = any(name.startswith("transformer.encoder.") for name in reader.names())
     naming = recipes.from_glm4v if is_glm else recipes.same_names
+    dtype = dtype or reader.get(min(reader.names())).dtype
     return _whole(config, reader, naming, device, dtype)
 
 
@@ -199,6 +201,14 @@ def _copy_tokenizer(source: Path, folder: Path) -> None:
 def resized(config: ModelConfig, image_size: int) -> ModelConfig:
     """Return a config for images of another size, as between CogVLM's stages."""
     return replace(config, vision=replace(config.vision, image_size=image_size))
+
+
+def at_size(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Return weights by name with the position table at the config's image size."""
+    table_PE = weights.get(recipes.POSITIONS)
+    if table_PE is None or len(table_PE) == config.vision.grid_size**2 + 1:
+        return weights
+    return {**weights, recipes.POSITIONS: resize_positions(table_PE, config.vision.grid_size)}
 
 
 def _size(tensor: Tensor) -> int:

@@ -8,7 +8,7 @@
 | CLS vector, queries of a resampler | normal, std 0.02 | ours |
 | visual expert, init `llm` | copy of the language matrix, bias 0 | paper, section 2.1 |
 | visual expert, init `random` | normal, std 0.02 | paper, Table 4 |
-| low-rank expert | A Kaiming uniform, B 0 | LoRA (arXiv 2106.09685) |
+| low-rank expert, LoRA | A (down) Kaiming uniform, B (up) 0 | LoRA (arXiv 2106.09685) |
 
 What CogVLM v1 started its adapter, BOI and EOI from is unpublished.
 """
@@ -54,13 +54,18 @@ def build(
 def allocate(model: CogVLM, device: torch.device | str, dtype: torch.dtype) -> CogVLM:
     """Give a model from the meta device memory, with undefined weights and defined tables."""
     model = model.to(dtype).to_empty(device=device)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, RotaryEmbedding):
-                module.reset(model.config)
-        if model.model.vision.tower is not None:
-            towers.restore_buffers(model.model.vision.tower, model.config.vision)
+    restore_tables(model)
     return model
+
+
+@torch.no_grad()
+def restore_tables(model: CogVLM) -> None:
+    """Fill in what is computed and no parameter, after a build on the meta device."""
+    for module in model.modules():
+        if isinstance(module, RotaryEmbedding):
+            module.reset(model.config)
+    if model.model.vision.tower is not None:
+        towers.restore_buffers(model.model.vision.tower, model.config.vision)
 
 
 @torch.no_grad()
@@ -97,6 +102,17 @@ def init_weights(model: CogVLM, seed: int, skip: Collection[str] = ()) -> None:
             for expert, language in expert_pairs(cast(Layer, layer)):
                 if not isinstance(expert, LowRank):
                     expert.weight.copy_(language.weight)
+
+
+@torch.no_grad()
+def init_differences(model: CogVLM, seed: int) -> None:
+    """Fill in the low-rank differences that `lora.attach` made, and nothing else."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(".lora_down"):
+            random = torch.Generator(device=parameter.device).manual_seed(_seed_of(seed, name))
+            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=random)
+        elif name.endswith(".lora_up"):
+            nn.init.zeros_(parameter)
 
 
 def _seed_of(seed: int, name: str) -> int:

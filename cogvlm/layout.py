@@ -11,7 +11,7 @@ T tokens for the language weights, V tokens for the vision expert (T + V = N), A
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -30,7 +30,7 @@ class Sample:
     ids: list[int]  # tokens; image slots hold the pad id
     labels: list[int]  # unshifted: the token itself where it is a target, else IGNORE
     spans: list[tuple[int, int]] = field(default_factory=list)  # image slots, end-exclusive
-    images: list[Tensor] = field(default_factory=list)  # (3, size, size) float32 each
+    images: list[Tensor] = field(default_factory=list)  # (3, size, size) float32, or uint8
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,21 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with all tensors on a device."""
-        moved = {
-            each.name: value.to(device, non_blocking=True)
+        return self.apply(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with every tensor changed."""
+        changed = {
+            each.name: change(value)
             for each in fields(self)
             if isinstance(value := getattr(self, each.name), Tensor)
         }
         route = replace(
             self.route,
-            language_T=self.route.language_T.to(device, non_blocking=True),
-            vision_V=self.route.vision_V.to(device, non_blocking=True),
+            language_T=change(self.route.language_T),
+            vision_V=change(self.route.vision_V),
         )
-        return replace(self, route=route, **moved)
+        return replace(self, route=route, **changed)
 
 
 def collate(

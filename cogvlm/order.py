@@ -40,53 +40,59 @@ class Draw:
 
 def permutation(domain: Domain, seed: int, size: int, *words: int) -> Places:
     """Return 0 .. size - 1 in an order that depends on these arguments alone, forever."""
-    context = xxhash.xxh3_64_intdigest(",".join(map(str, words)))
+    context = xxhash.xxh3_64_intdigest(",".join(map(str, words)).encode())
     ids = np.empty((size, 2), np.uint64)
     ids[:, 0] = np.arange(size, dtype=np.uint64)
     ids[:, 1] = np.uint64(context)
     return np.argsort(choice(domain, seed, ids), kind="stable")
 
 
+def number(domain: Domain, seed: int, *words: int) -> int:
+    """Return 63 well-mixed bits that depend on these arguments alone."""
+    context = xxhash.xxh3_64_intdigest(",".join(map(str, words)).encode())
+    return int(choice(domain, seed, np.array([[0, context]], np.uint64))[0]) >> 1
+
+
 class ShardSetOrder:
     """The epochs of one shard set."""
 
-    def __init__(self, counts: Sequence[int], *, seed: int, window: int, number: int = 0) -> None:
+    def __init__(self, counts: Sequence[int], *, seed: int, window: int, nth: int = 0) -> None:
         """Prepare the order.
 
         Args:
             counts: Samples of every shard.
             seed: Of the run.
             window: Shards whose samples are permuted together.
-            number: Of the shard set in a mixture; sets of equal counts get different orders.
+            nth: Of the shard set in a mixture; sets of equal counts get different orders.
         """
         self.counts = np.asarray(counts, np.int64)
         self.samples = int(self.counts.sum())
-        self._key = seed, window, number
+        self._key = seed, window, nth
         self._epoch: Any = lru_cache(maxsize=4)(self._lay_out)
         self._window: Any = lru_cache(maxsize=_CACHED_WINDOWS)(self._shuffle)
 
     def place(self, epoch: int, position: int) -> tuple[int, int]:
         """Return shard and row of a position in an epoch's list."""
-        _, starts, _ = self._epoch(epoch)
+        _, starts = self._epoch(epoch)
         window = int(np.searchsorted(starts, position, "right")) - 1
         shards, ends, order = self._window(epoch, window)
         at = int(order[position - starts[window]])
         nth = int(np.searchsorted(ends, at, "right"))
         return int(shards[nth]), at - int(ends[nth - 1] if nth else 0)
 
-    def _lay_out(self, epoch: int) -> tuple[Places, Places, int]:
+    def _lay_out(self, epoch: int) -> tuple[Places, Places]:
         """Return the shards' order, and where each window begins."""
-        seed, window, number = self._key
-        shards = permutation(Domain.EPOCH, seed, len(self.counts), number, epoch)
+        seed, window, nth = self._key
+        shards = permutation(Domain.EPOCH, seed, len(self.counts), nth, epoch)
         sizes = np.add.reduceat(self.counts[shards], np.arange(0, len(shards), window))
-        return shards, np.concatenate([[0], sizes.cumsum()[:-1]]), len(sizes)
+        return shards, np.concatenate([[0], sizes.cumsum()[:-1]])
 
     def _shuffle(self, epoch: int, at: int) -> tuple[Places, Places, Places]:
         """Return a window's shards, where each ends, and the order of their samples."""
-        seed, window, number = self._key
+        seed, window, nth = self._key
         shards = self._epoch(epoch)[0][at * window : (at + 1) * window]
         ends = self.counts[shards].cumsum()
-        return shards, ends, permutation(Domain.EPOCH, seed, int(ends[-1]), number, epoch, at)
+        return shards, ends, permutation(Domain.EPOCH, seed, int(ends[-1]), nth, epoch, at)
 
 
 class Schedule:
@@ -119,8 +125,8 @@ class Schedule:
         self.streams, self.per_step = streams, global_batch // streams
         self._seed = seed
         self._sets = [
-            ShardSetOrder(each, seed=seed, window=window, number=number)
-            for number, each in enumerate(counts)
+            ShardSetOrder(each, seed=seed, window=window, nth=nth)
+            for nth, each in enumerate(counts)
         ]
         self._shares = shares(weights)
         if self.is_mixture:

@@ -18,14 +18,14 @@ from cogvlm.tensors import Recipe
 from cogvlm.vision import resize_positions
 
 INV_FREQ = r"rotary(_pos)?_emb\.inv_freq$"  # computed from the config, so files may lack it
-_POSITIONS = "model.vision.patch_embedding.position_embedding.weight"
+POSITIONS = "model.vision.patch_embedding.position_embedding.weight"
 
 
 def same_names(names: Iterable[str], config: ModelConfig) -> dict[str, Recipe]:
     """Read a checkpoint in our own naming, the position table resized where the grid differs."""
     recipes = {name: Recipe((name,)) for name in names}
-    if _POSITIONS in recipes:
-        recipes[_POSITIONS] = Recipe((_POSITIONS,), partial(_to_grid, config))
+    if POSITIONS in recipes:
+        recipes[POSITIONS] = Recipe((POSITIONS,), partial(_to_grid, config))
     return recipes
 
 
@@ -35,7 +35,7 @@ def from_glm4v(names: Iterable[str], config: ModelConfig) -> dict[str, Recipe]:
     for name in names:
         source = _glm_name(name)
         make = Recipe.make
-        if name == _POSITIONS:
+        if name == POSITIONS:
             make = partial(_to_grid, config)
         elif re.search(r"language_mlp\.(gate|up)_proj", name):
             make = _first_half if "gate_proj" in name else _second_half
@@ -171,7 +171,7 @@ def from_sat(names: Iterable[str], config: ModelConfig) -> dict[str, Recipe]:
         source = name
         for pattern, replacement in _SAT_NAMES:
             source = re.sub(pattern, replacement, source)
-        make = partial(_to_grid, config) if name == _POSITIONS else Recipe.make
+        make = partial(_to_grid, config) if name == POSITIONS else Recipe.make
         recipes[name] = Recipe((source,), make)
     return recipes
 

@@ -59,7 +59,7 @@ class TrainConfig:
     micro_batch: int | Literal["auto"] = "auto"
     """Rows of a rank at a time; auto: what the memory plan says will fit."""
     streams: int = 0
-    """L, into how many the sample order is cut (0: chosen); world sizes that divide it may resume."""
+    """L, the parts of the sample order (0: chosen); numbers of readers that divide it may go on."""
     window: int = 8
     """Shards whose samples are shuffled together."""
     workers: int = 1

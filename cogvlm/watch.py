@@ -52,6 +52,7 @@ class StepReport:
     tokens: int  # positions that hold a token: images and text, no padding
     targets: int  # tokens that the loss is taken of
     empty: int  # slots of the batch that held no sample
+    keys: str = ""  # hex; the same whenever the same set of samples was seen
     flops: float  # by the rule of `cogvlm.flops`
     seconds: float  # wall time
     wait_seconds: float  # of `seconds`, spent waiting for data
@@ -312,7 +313,8 @@ class _Wandb:
 
 def _curves(report: StepReport, rates: _Rates) -> dict[str, float]:
     """Return the numbers of a step by the name of their curve."""
-    values = {f"train/{name}": value for name, value in asdict(report).items() if name != "step"}
+    told = {name: value for name, value in asdict(report).items() if name not in ("step", "keys")}
+    values = {f"train/{name}": value for name, value in told.items()}
     values |= {f"speed/{name}": value for name, value in asdict(rates).items()}
     return {name: float(value) for name, value in values.items() if value is not None}
 

@@ -57,6 +57,7 @@ class Domain(StrEnum):
     EPOCH = "epoch"  # shards of an epoch, and samples of a window
     MIXTURE = "mixture"
     AUGMENT = "augment"
+    DROPOUT = "dropout"
 
 
 def canonical_url(url: str) -> str | None:

@@ -75,8 +75,9 @@ def _resample(
     rgb: npt.NDArray[np.uint8], size: tuple[int, int], resizer: Resizer
 ) -> npt.NDArray[np.uint8]:
     if resizer == "torch":
-        from shards.resize_torch import resample
+        from shards.resize_torch import hold_to_one_thread, resample
 
+        hold_to_one_thread()
         return resample(rgb, size)
     # No reducing_gap: its box pre-shrink is faster and visibly different.
     image = Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC)

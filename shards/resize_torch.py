@@ -1,7 +1,8 @@
 """Antialiased bicubic on uint8 with torch: about a fifth of Pillow's time, near-equal pixels.
 
-The only file of `shards` that imports torch; `--resizer torch` asks for it. Its pixels differ from
-Pillow's by rounding, so the choice is recorded with the run and never made silently.
+The only file of `shards` that imports torch; `--resizer torch` asks for it, and the trainer uses it.
+Its pixels differ from Pillow's by rounding, so the choice is recorded with a run and never made
+silently.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ except ImportError as error:
 
 
 def resample(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Resize (H, W, 3) uint8 pixels to `size` = (width, height), on the calling thread only."""
-    _hold_to_one_thread()
+    """Resize (H, W, 3) uint8 pixels to `size` = (width, height)."""
     # A view of the same memory: channels-last is what the fast uint8 kernel wants.
     image_CHW = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
     resized_CHW = torch.nn.functional.interpolate(
@@ -29,7 +29,7 @@ def resample(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[n
     return np.ascontiguousarray(resized_CHW.permute(1, 2, 0).numpy())
 
 
-def _hold_to_one_thread() -> None:
-    """Decode workers are threads already; torch's own pool on top of them halves throughput."""
+def hold_to_one_thread() -> None:
+    """Set torch to one thread: a pool of its own in every decode thread halves throughput."""
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)

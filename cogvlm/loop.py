@@ -1,0 +1,298 @@
+"""The training loop: train, step, forward_backward.
+
+A step takes the global batch apart: every rank runs its micro-batches, each loss divided by the
+number of targets of the *whole* batch, so that how it was cut changes nothing but rounding.
+Nothing random is carried from step to step: the generators are set from seed, step and rank.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cogvlm import flops, optim, sharded
+from cogvlm.config import ModelConfig
+from cogvlm.data import DataPlan, Work, blank, loader
+from cogvlm.distributed import World
+from cogvlm.image import normalise
+from cogvlm.layout import Batch
+from cogvlm.model import CogVLM
+from cogvlm.optim import Average
+from cogvlm.order import number
+from cogvlm.snapshots import State, Writer
+from cogvlm.train_config import TrainConfig
+from cogvlm.watch import NoWatch, StepReport, Watch
+from shards.identity import Domain
+
+
+@dataclass
+class Run:
+    """A run in progress."""
+
+    config: TrainConfig
+    world: World
+    plan: DataPlan
+    validation: DataPlan | None
+    micro_batch: int
+    model: CogVLM
+    optimizer: torch.optim.AdamW
+    average: Average
+    writer: Writer
+    watch: Watch | NoWatch
+    facts: dict[str, Any]  # what a snapshot says of the run besides its progress
+    step: int = 0  # steps done
+    updates: int = 0  # of them, those in which the optimiser stepped
+
+    def state(self) -> State:
+        """Return everything a snapshot holds, by kind and parameter name."""
+        return {
+            "model": dict(self.model.named_parameters()),
+            **optim.moments(self.model, self.optimizer),
+            "ema": self.average.weights,
+        }
+
+    def model_at(self, step: int) -> ModelConfig:
+        """Return the model's config at a step (from 0)."""
+        return self.plan.model_at(step)
+
+
+def train(run: Run) -> None:
+    """Run all steps that are left, or until SIGTERM; the last thing is a snapshot."""
+    config, world = run.config, run.world
+    works = loader(
+        run.plan,
+        steps=range(run.step, config.steps),
+        micro_batch=run.micro_batch,
+        rank=world.rank,
+        ranks=world.ranks,
+        workers=config.workers,
+        pin=world.device.type == "cuda",
+    )
+    score: float | None = None
+    with stop_requests() as stop:
+        for work in works:
+            at_resolution(run, run.model_at(work.step))
+            report, must_stop = step(run, work, stop_asked=bool(stop))
+            run.watch.step(report)
+            run.writer.poll()
+            if run.validation and (run.step % config.val_every == 0 or run.step == config.steps):
+                score = validate(run, run.validation)
+            is_last = must_stop or run.step == config.steps
+            if is_last or run.step % config.snapshot_every == 0:
+                save(run, score)
+                score = None
+            if must_stop:
+                run.watch.event("stop", reason="SIGTERM")
+                break
+    run.writer.wait()
+
+
+def step(run: Run, work: Work, *, stop_asked: bool = False) -> tuple[StepReport, bool]:
+    """Do one optimiser step; returns what it was like, and whether some rank was asked to stop."""
+    begin, config, world = time.perf_counter(), run.config, run.world
+    sums = [
+        int(value)
+        for value in world.sums(
+            [work.targets, len(work.keys), work.tokens, work.images, work.empty, work.key_sum]
+        )
+    ]
+    targets, samples, tokens, images, empty, keys = sums
+    micro_steps, must_stop = world.largest([len(work.batches), stop_asked])
+    seed_all(config.seed, work.step, world.rank)
+    rate = optim.set_lr(run.optimizer, config, work.step)
+    divisor = max(1, targets if config.loss_per == "token" else samples)
+    loss = forward_backward(run, work.batches, micro_steps, divisor)
+    norm = float(clip(run.model, config.clip))
+    (loss_sum,) = world.sums([loss], torch.float64)
+    is_finite = bool(torch.isfinite(torch.tensor([loss_sum, norm])).all())
+    if is_finite:
+        run.optimizer.step()
+        run.updates += 1
+        run.average.update(run.model, run.updates)
+    run.optimizer.zero_grad(set_to_none=True)
+    run.step = work.step + 1
+    tell_skips(run, work)
+    if not is_finite:
+        count_nonfinite(run, loss_sum, norm)
+    report = StepReport(
+        step=run.step,
+        epoch=run.plan.schedule.epoch(work.step),
+        loss=loss_sum,
+        learning_rate=rate,
+        grad_norm=norm,
+        samples=samples,
+        tokens=tokens,
+        targets=targets,
+        empty=empty,
+        keys=f"{keys % 2**62:015x}",
+        flops=step_flops(run, samples, images, tokens),
+        seconds=time.perf_counter() - begin + work.wait_s,
+        wait_seconds=work.wait_s,
+        skipped_update=not is_finite,
+    )
+    return report, bool(must_stop)
+
+
+def forward_backward(run: Run, batches: Sequence[Batch], micro_steps: int, divisor: int) -> float:
+    """Add up the gradients of a rank's micro-batches; returns its part of the loss.
+
+    Args:
+        run: The run.
+        batches: Micro-batches, images as uint8.
+        micro_steps: How many every rank runs; those without a batch of their own run a blank one.
+        divisor: Of the summed loss: targets, or samples, of the whole global batch.
+    """
+    total = torch.zeros((), device=run.world.device)
+    missing = [blank(run.model.config)] * (micro_steps - len(batches))
+    for batch in (*batches, *missing):
+        loss_sum, _ = run.model.loss(on_device(run, batch))
+        loss = loss_sum / divisor
+        # Sharded gradients are averaged over the ranks; the divisor counts all of them already.
+        (loss * run.world.ranks).backward()
+        total += loss.detach()
+    return float(total)
+
+
+def on_device(run: Run, batch: Batch) -> Batch:
+    """Return a batch on the rank's device, its images as the model takes them."""
+    batch = batch.to(run.world.device)
+    assert batch.images_ICHW is not None  # `collate` makes one always
+    return replace(batch, images_ICHW=normalise(batch.images_ICHW, run.model.config.vision))
+
+
+def clip(model: CogVLM, largest: float) -> Tensor:
+    """Scale the gradient down to a norm; returns what it was before, the same on all ranks."""
+    parameters = [parameter for _, parameter in optim.trained(model)]
+    norm: Any = torch.nn.utils.clip_grad_norm_(parameters, largest or float("inf"))
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+
+def at_resolution(run: Run, config: ModelConfig) -> None:
+    """Go on with a model for images of another size: the position table is resized.
+
+    Optimiser state and averages are kept. The old model stays until the new one is filled.
+    """
+    if config == run.model.config:
+        return
+    before, old = run.state(), run.model.config.vision.image_size
+    run.model = sharded.empty(config, run.config, run.world)
+    run.optimizer = optim.adamw(run.model, run.config)
+    run.average = Average(run.model, run.average.decay)
+    after = run.state()
+    for kind, tensors in after.items():
+        sharded.carry_over(before[kind], tensors, config.vision.grid_size)
+    optim.set_updates(run.model, run.optimizer, run.updates)
+    run.watch.event("resolution", before_px=old, px=config.vision.image_size)
+
+
+@torch.no_grad()
+def validate(run: Run, plan: DataPlan) -> float:
+    """Return the loss per target on held-out samples, of the averaged weights where there are."""
+    run.model.eval()
+    raw = held_out_loss(run, plan)
+    averaged = None
+    if run.average.weights:
+        with run.average.in_place_of(run.model):
+            averaged = held_out_loss(run, plan)
+    run.model.train()
+    run.watch.event("validation", step=run.step, raw=raw, ema=averaged)
+    return raw if averaged is None else averaged
+
+
+def held_out_loss(run: Run, plan: DataPlan) -> float:
+    """Return the mean loss over the first epoch of a plan, or as far as it is asked for."""
+    config, world = run.config, run.world
+    steps = -(-config.val_samples // plan.global_batch)
+    steps = min(steps, plan.schedule.steps_per_epoch or steps)
+    plan = replace(plan, model=run.model.config, resolution=_as_it_is)
+    total, targets = 0.0, 0
+    for work in loader(
+        plan,
+        steps=range(steps),
+        micro_batch=run.micro_batch,
+        rank=world.rank,
+        ranks=world.ranks,
+    ):
+        (micro_steps,) = world.largest([len(work.batches)])
+        missing = [blank(plan.model)] * (micro_steps - len(work.batches))
+        for batch in (*work.batches, *missing):
+            total += float(run.model.loss(on_device(run, batch))[0])
+        targets += work.targets
+    loss_sum, count = world.sums([total, targets], torch.float64)
+    return loss_sum / max(1.0, count)
+
+
+def _as_it_is(step: int) -> int:
+    return 0
+
+
+def save(run: Run, validation: float | None) -> None:
+    """Begin to write a snapshot."""
+    facts = {
+        **run.facts,
+        "updates": run.updates,
+        "model": run.model.config.to_json(),
+        "validation": validation,
+    }
+    run.writer.write(run.step, run.state(), facts)
+    run.watch.event("snapshot", step=run.step)
+
+
+def tell_skips(run: Run, work: Work) -> None:
+    """Log every sample that could not be used, by name."""
+    for skip in work.skipped:
+        run.watch.event(
+            "skip",
+            step=work.step + 1,
+            dataset=skip.dataset,
+            shard=skip.shard,
+            key=skip.key,
+            reason=str(skip.reason),
+            detail=skip.detail,
+        )
+
+
+def count_nonfinite(run: Run, loss: float, norm: float) -> None:
+    """Raise ValueError when more updates were skipped than the budget allows."""
+    skipped = run.step - run.updates
+    if skipped > run.config.nonfinite_budget:
+        raise ValueError(
+            f"step {run.step}: loss {loss:g} and gradient norm {norm:g}; {skipped} updates were "
+            f"skipped for such values, --nonfinite_budget is {run.config.nonfinite_budget}. "
+            "Lower --lr, or look at the samples: the log names the step's keys"
+        )
+
+
+def step_flops(run: Run, samples: int, images: int, tokens: int) -> float:
+    """Return the FLOPs of a step by the rule of `flops`, as if all samples were alike."""
+    if not samples:
+        return 0.0
+    model = run.model.config
+    text_tokens = max(0, tokens - images * model.span_size) // samples
+    one = flops.count(
+        model, images=round(images / samples), text_tokens=text_tokens, trained=run.config.trains
+    )
+    return float(one.total * samples)
+
+
+def seed_all(seed: int, step: int, rank: int) -> None:
+    """Set the generators (dropout) to what belongs to a step and a rank."""
+    torch.manual_seed(number(Domain.DROPOUT, seed, step, rank))
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collect SIGTERM instead of dying of it: the list is no longer empty."""
+    caught: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGTERM, before)

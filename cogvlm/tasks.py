@@ -1,0 +1,313 @@
+"""What is asked of a sample and what the model must answer: shards hold truth, tasks are made here.
+
+A task turns an example into segments of a sequence, the answers as targets. All choices (which
+phrase, which wording) are a hash of seed, epoch, key and what is chosen: the same on every visit
+of a resumed run, another in the next epoch. A sample that a task can do nothing with is left out
+under a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import numpy as np
+import xxhash
+from torch import Tensor
+
+from cogvlm.tokens import IMAGE_MARK, Picture, Segment, Text, Turn, dialogue
+from cogvlm.train_config import TaskName
+from shards import boxtext
+from shards.identity import Domain, choice
+
+BOXES_MARK = "<boxes>"
+MAX_BOXES = 10  # of one phrase, the best first
+
+# "Where is {phrase}?" is the paper's wording; the others are ours.
+WHERE = (
+    "Where is {phrase}?",
+    "Where can {phrase} be found in the picture?",
+    "Give the place of {phrase} in the image.",
+    "Point out {phrase}.",
+    "Which region of the image shows {phrase}?",
+)
+WHAT = (
+    "What is at {boxes}?",
+    "What does the region {boxes} show?",
+    "Describe what is inside {boxes}.",
+    "Name the thing at {boxes}.",
+)
+GROUND = (
+    "Describe the image and give the place of everything that you name.",
+    "What does the picture show? Add coordinates to the things you mention.",
+    "Write a caption with a box after each thing in it.",
+)
+
+
+class SkipReason(StrEnum):
+    """Why a slot of a batch stays empty."""
+
+    TAR_DAMAGED = "tar_damaged"
+    JSON_DAMAGED = "json_damaged"
+    SAMPLE_INCOMPLETE = "sample_incomplete"
+    IMAGE_DAMAGED = "image_damaged"
+    DOES_NOT_FIT = "does_not_fit"  # too long, or an image right after an answer
+    NO_TEXT = "no_text"
+    NO_PHRASE = "no_phrase"  # with a box and without a twin in the caption
+    BAD_BOXES = "bad_boxes"  # not four finite numbers
+    BAD_CONVERSATION = "bad_conversation"  # roles or marks that do not fit
+    BAD_DOCUMENT = "bad_document"
+
+
+class Skip(Exception):
+    """A sample that gives nothing for a task."""
+
+    def __init__(self, reason: SkipReason, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a task is given."""
+
+    key: str  # of the sample
+    caption: str
+    images: Sequence[Tensor]  # (3, size, size) each
+    fields: Mapping[str, Any]  # the sample's JSON
+    template: str  # a name in tokens.TEMPLATES
+    seed: int
+    epoch: int
+
+    def choose(self, domain: Domain, what: str, size: int) -> int:
+        """Return a number below `size`, the same for the same seed, epoch, key and `what`."""
+        word = xxhash.xxh3_64_intdigest(f"{self.key}\0{self.epoch}\0{what}".encode())
+        return int(choice(domain, self.seed, np.array([[word, 0]], np.uint64))[0]) % size
+
+    def word(self, pool: Sequence[str], what: str) -> str:
+        """Return one wording of a pool."""
+        return pool[self.choose(Domain.PROMPT, what, len(pool))]
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase of the caption with its boxes."""
+
+    start: int  # code points of the caption, end-exclusive
+    end: int
+    boxes_xyxy: tuple[tuple[float, float, float, float], ...]  # 0..1, best score first
+
+
+def make(task: TaskName, example: Example) -> list[Segment]:
+    """Return the segments of a task.
+
+    Raises:
+        Skip: The sample gives nothing for it.
+    """
+    return TASKS[task](example)
+
+
+def caption(example: Example) -> list[Segment]:
+    """Return image and caption; the prompt is empty, as the base models are used."""
+    template = "glm4" if example.template == "glm4" else "base"
+    return _dialogue(example, [Turn("", _text(example))], template)
+
+
+def rec(example: Example) -> list[Segment]:
+    """Referring expression comprehension: a phrase in, its boxes out."""
+    phrase, text = _one_phrase(example)
+    question = example.word(WHERE, "rec").format(phrase=text)
+    return _dialogue(example, [Turn(_plain(question), _box_text(phrase.boxes_xyxy))])
+
+
+def reg(example: Example) -> list[Segment]:
+    """Referring expression generation: boxes in, the phrase out."""
+    phrase, text = _one_phrase(example)
+    question = example.word(WHAT, "reg").format(boxes=_box_text(phrase.boxes_xyxy))
+    return _dialogue(example, [Turn(question, f"{text[:1].upper()}{text[1:]}.")])
+
+
+def grounded_caption(example: Example) -> list[Segment]:
+    """Return a question, and the caption with box text after each phrase."""
+    text, found = _text(example), phrases(example.fields)
+    if not found:
+        raise Skip(SkipReason.NO_PHRASE)
+    for phrase in reversed(_apart(found)):
+        box_text = _box_text(phrase.boxes_xyxy)
+        text = f"{text[: phrase.end]} {box_text}{text[phrase.end :]}"
+    return _dialogue(example, [Turn(example.word(GROUND, "grounded_caption"), text)])
+
+
+def chat(example: Example) -> list[Segment]:
+    """Return a conversation; every answer of it is a target. Boxes are written at their marks."""
+    said = example.fields.get("conversations")
+    if not isinstance(said, list) or not said or len(said) % 2:
+        _bad("user and assistant must alternate, and the assistant have the last word")
+    turns = []
+    for pair in zip(said[::2], said[1::2], strict=True):
+        question, answer = pair
+        roles = tuple(said.get("role") if isinstance(said, dict) else None for said in pair)
+        if roles != ("user", "assistant"):
+            _bad(f"a turn of {roles[0]!r} and {roles[1]!r}")
+        if not _content(answer).strip():
+            _bad("an empty answer")
+        turns.append(Turn(_with_boxes(question), _with_boxes(answer)))
+    return _dialogue(example, turns)
+
+
+def vqa(example: Example) -> list[Segment]:
+    """Return a conversation with short answers, in the style that is kept for them."""
+    template = "vqa" if example.template == "chat" else example.template
+    return chat(replace(example, template=template))
+
+
+def document(example: Example) -> list[Segment]:
+    """Return texts and images in their order; all text is a target (VILA, section 3)."""
+    segments: list[Segment] = []
+    for item in example.fields.get("items") or ():
+        if isinstance(text := item.get("text"), str):
+            segments.append(Text(text, target=True))
+        elif isinstance(number := item.get("image"), int) and 0 <= number < len(example.images):
+            segments.append(Picture(example.images[number]))
+        else:
+            raise Skip(SkipReason.BAD_DOCUMENT, f"item {item!r}")
+    return _ended(segments)
+
+
+def text(example: Example) -> list[Segment]:
+    """Return a text without an image; all of it is a target."""
+    return _ended([Text(_text(example), target=True)])
+
+
+TASKS: dict[TaskName, Callable[[Example], list[Segment]]] = {
+    "caption": caption,
+    "rec": rec,
+    "reg": reg,
+    "grounded_caption": grounded_caption,
+    "grounded_vqa": chat,
+    "dialogue": chat,
+    "vqa": vqa,
+    "document": document,
+    "text": text,
+}
+
+# What a shard set must hold for a task; grounded samples are image-text pairs, too.
+LEVELS: dict[TaskName, tuple[str, ...]] = {
+    "caption": ("image_text", "grounded"),
+    "rec": ("grounded",),
+    "reg": ("grounded",),
+    "grounded_caption": ("grounded",),
+    "grounded_vqa": ("dialogue",),
+    "dialogue": ("dialogue",),
+    "vqa": ("dialogue",),
+    "document": ("document",),
+    "text": ("text",),
+}
+
+
+def phrases(fields: Mapping[str, Any]) -> list[Phrase]:
+    """Return the phrases with boxes of a grounded sample, by start and length."""
+    boxes: dict[tuple[int, int], list[list[float]]] = {}
+    for row in fields.get("noun_chunks") or ():
+        boxes.setdefault((int(row[0]), int(row[1])), []).append(row[2:])
+    return [
+        Phrase(
+            start,
+            end,
+            tuple(
+                (box[0], box[1], box[2], box[3])
+                for box in sorted(rows, key=lambda row: -row[4])[:MAX_BOXES]
+            ),
+        )
+        for (start, end), rows in sorted(boxes.items())
+    ]
+
+
+def _one_phrase(example: Example) -> tuple[Phrase, str]:
+    """Return the phrase of this visit, one whose text names nothing else in the caption."""
+    whole = _text(example)
+    texts = [whole[phrase.start : phrase.end] for phrase in phrases(example.fields)]
+    usable = [
+        (phrase, phrase_text)
+        for phrase, phrase_text in zip(phrases(example.fields), texts, strict=True)
+        if texts.count(phrase_text) == 1 and _box_text(phrase.boxes_xyxy)
+    ]
+    if not usable:
+        raise Skip(SkipReason.NO_PHRASE)
+    return usable[example.choose(Domain.TASK, "phrase", len(usable))]
+
+
+def _apart(found: Sequence[Phrase]) -> list[Phrase]:
+    """Return phrases that do not overlap, those with most boxes first, then longest, then first."""
+
+    def value(phrase: Phrase) -> tuple[int, int, int]:
+        return -len(phrase.boxes_xyxy), phrase.start - phrase.end, phrase.start
+
+    taken: list[Phrase] = []
+    for phrase in sorted(found, key=value):
+        if all(phrase.end <= other.start or other.end <= phrase.start for other in taken):
+            taken.append(phrase)
+    return sorted(taken, key=lambda phrase: phrase.start)
+
+
+def _dialogue(
+    example: Example, turns: Sequence[Turn], template: str | None = None
+) -> list[Segment]:
+    try:
+        return dialogue(turns, example.images, template or example.template, train=True)
+    except ValueError as error:  # marks and images that do not fit
+        raise Skip(SkipReason.BAD_CONVERSATION, str(error)) from error
+
+
+def _text(example: Example) -> str:
+    if not example.caption.strip():
+        raise Skip(SkipReason.NO_TEXT)
+    return example.caption
+
+
+def _plain(question: str) -> str:
+    """A caption may say <image>, which in a question would be the place of one."""
+    return question.replace(IMAGE_MARK, "image")
+
+
+def _content(said: Mapping[str, Any]) -> str:
+    content = said.get("content")
+    if not isinstance(content, str):
+        _bad(f"the content of a turn is {content!r}")
+    return content
+
+
+def _box_text(boxes: Any) -> str:
+    try:
+        return boxtext.encode(boxes)
+    except ValueError as error:
+        raise Skip(SkipReason.BAD_BOXES, str(error)) from error
+
+
+def _with_boxes(said: Mapping[str, Any]) -> str:
+    first, *others = _content(said).split(BOXES_MARK)
+    boxes = said.get("boxes") or []
+    if len(boxes) != len(others):
+        _bad(f"{len(others)} {BOXES_MARK} marks for {len(boxes)} entries of boxes")
+    return first + "".join(
+        _box_text(each) + after for each, after in zip(boxes, others, strict=True)
+    )
+
+
+def _bad(detail: str) -> NoReturn:
+    raise Skip(SkipReason.BAD_CONVERSATION, detail)
+
+
+def _ended(segments: list[Segment]) -> list[Segment]:
+    """Let EOS be predicted after the last text; images at the very end are left out."""
+    while segments and isinstance(segments[-1], Picture):
+        segments.pop()
+    last = segments[-1] if segments else None
+    if not isinstance(last, Text) or not last.text.strip():
+        raise Skip(SkipReason.NO_TEXT)
+    return [*segments[:-1], Text(last.text, target=True, ends=True)]
+
+
+__all__ = ["LEVELS", "TASKS", "Example", "Phrase", "Skip", "SkipReason", "make", "phrases"]

@@ -1,0 +1,92 @@
+"""`torchrun -m cogvlm.train`: trains a model on shard sets, as the pipelines write them.
+
+    torchrun --nproc_per_node 8 -m cogvlm.train --preset stage1 --init DIR --data OUT --output RUN
+
+The same command goes on after a stop, from the newest snapshot, exactly; also with another number
+of GPUs. `--dry_run` prints the plan. One process without torchrun works, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from cogvlm.commandline import run, say
+from cogvlm.train_config import TrainConfig
+from cogvlm.train_presets import RECIPES, recipe, resolve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return run(lambda: _main(given))
+
+
+def _main(given: list[str]) -> None:
+    config, remarks = parse(given)
+    if config.dry_run:
+        _dry_run(config, remarks)
+    else:
+        _train(config, remarks)
+
+
+def parse(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
+    """Return the settings of a run, and what is to be said of them.
+
+    Raises:
+        ValueError: The preset is missing or unknown, or a setting cannot be.
+    """
+    import tyro
+
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset")
+    found, others = first.parse_known_args(arguments)
+    wants_help = {"-h", "--help"} & {*arguments}
+    if found.preset is None and not wants_help:
+        raise ValueError(f"--preset is missing; known: {', '.join(RECIPES)}")
+    start = recipe(found.preset) if found.preset else None
+    config = tyro.cli(
+        TrainConfig,
+        prog="python -m cogvlm.train --preset NAME",
+        description=f"{__doc__}\n\nPresets: {', '.join(RECIPES)}. Defaults are the preset's.",
+        default=start.config if start else TrainConfig(),
+        args=others,
+        use_underscores=True,
+    )
+    assert start is not None, "help has ended the program"
+    return resolve(start, config)
+
+
+def _dry_run(config: TrainConfig, remarks: list[str]) -> None:
+    from cogvlm import groups, optim, start, train_plan
+
+    ranks = start.world_size()
+    prepared = start.prepare(config, ranks)
+    sizes = groups.counts(prepared.model)
+    say(*train_plan.describe(prepared, ranks), "", *optim.rates(sizes, config), "", *remarks)
+
+
+def _train(config: TrainConfig, remarks: list[str]) -> None:
+    from cogvlm import distributed, loop, optim, start
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    prepared = start.prepare(config, start.world_size())
+    if config.deterministic:
+        distributed.make_deterministic()
+    with (
+        distributed.world(config.device, config.replicas) as world,
+        start.started(prepared, world) as run_,
+    ):
+        if world.is_main:
+            begin = f"goes on after step {run_.step:,}" if run_.step else "starts"
+            say(f"{config.output}: {begin}, {prepared.config.steps:,} steps in all", *remarks)
+            say(*optim.table(run_.model, config))
+        loop.train(run_)
+        if world.is_main:
+            say(f"{config.output}: {run_.step:,} steps done, snapshot written")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
