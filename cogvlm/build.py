@@ -36,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--preset", help="the model to build; see cogvlm/presets.py")
+    add("--override", action="append", default=[], metavar="NAME=VALUE",
+        help="change a setting of the preset, as expert.layers=4; repeatable")  # fmt: skip
     add("--llm", help="folder of a plain Llama, Vicuna or Llama-3 checkpoint")
     add("--tower", help="file or folder of an image tower: open_clip, timm or transformers")
     add("--sat", help="folder of a SwissArmyTransformer checkpoint, the one with `latest`")
@@ -60,7 +62,7 @@ def _build(options: argparse.Namespace) -> None:
 
 def _model(options: argparse.Namespace) -> CogVLM:
     from cogvlm import checkpoint
-    from cogvlm.presets import preset
+    from cogvlm.presets import overridden, preset
 
     dtype = dtype_of(options.dtype)
     given = [name for name in ("llm", "sat", "checkpoint") if getattr(options, name)]
@@ -73,7 +75,7 @@ def _model(options: argparse.Namespace) -> CogVLM:
         return checkpoint.load(options.checkpoint, dtype=dtype, config=config)
     if not options.preset:
         raise ValueError(f"--{given[0]} needs --preset: which model to build")
-    config = preset(options.preset)
+    config = overridden(preset(options.preset), options.override)
     if options.image_size:
         config = checkpoint.resized(config, options.image_size)
     if options.sat:

@@ -334,10 +334,11 @@ def check(components: Sequence[Component]) -> None:
     for component in components:
         dataset, allowed = component.dataset, tasks.LEVELS[component.task]
         if dataset.level not in allowed:
+            may_become = dataset.level == "image_text" and "grounded" in allowed
             raise ValueError(
                 f"{dataset.spec} holds {dataset.level} samples, but task {component.task} needs "
                 f"{' or '.join(allowed)}; give another task, or "
-                f"{'ground the run first' if 'grounded' in allowed else 'other shards'}"
+                f"{'ground the run first' if may_become else 'other shards'}"
             )
 
 

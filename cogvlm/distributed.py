@@ -67,7 +67,8 @@ def world(device: str, replicas: int = 1) -> Iterator[World]:
     if "RANK" in os.environ:
         dist.init_process_group(backend)
     else:
-        dist.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), chosen, _mesh(chosen, replicas))
     finally:

@@ -29,22 +29,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Export a checkpoint; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m cogvlm.export", description=__doc__)
     add = parser.add_argument
-    add("--checkpoint", required=True, help="folder of ours, or an official one")
+    add("--checkpoint", required=True, help="folder: ours, official, or a training run's")
     add("--output", required=True, help="folder to write; must not exist or be empty")
     add("--for", dest="engine", choices=ENGINES, default="hf", help="default: hf")
     add("--dtype", choices=DTYPES, default="bf16", help="type of the weights; default: bf16")
+    add("--weights", choices=("ema", "raw"),
+        help="of a training run; default: averaged if it keeps an average, else raw")  # fmt: skip
+    add("--step", type=int, help="of a training run: which snapshot; default: the newest")
     options = parser.parse_args(arguments)
     return run(lambda: _export(options))
 
 
 def _export(options: argparse.Namespace) -> None:
-    from cogvlm import checkpoint
+    from cogvlm import trained
 
-    config = checkpoint.read_config(options.checkpoint)
+    config = trained.read_config(options.checkpoint)
     files = config_files(config, options.engine, options.dtype)  # what cannot be, fails at once
-    model = checkpoint.load(options.checkpoint, dtype=dtype_of(options.dtype))
+    model = trained.open_model(
+        options.checkpoint,
+        dtype=dtype_of(options.dtype),
+        weights=options.weights,
+        step=options.step,
+    )
     write(model, options.output, files, tokenizer=options.checkpoint)
-    say(f"wrote {options.output} for {options.engine}", *_remarks(config, options.engine))
+    which = trained.described(options.checkpoint, options.weights, options.step)
+    say(
+        f"wrote {options.output} for {options.engine}, from {which}",
+        *_remarks(config, options.engine),
+    )
 
 
 def config_files(config: ModelConfig, engine: str, dtype: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cogvlm.generate", description=__doc__)
     add = parser.add_argument
-    add("--checkpoint", required=True, help="folder of ours, or an official one")
+    add("--checkpoint", required=True, help="folder: ours, official, or a training run's")
     add("--image", action="append", default=[], help="file; repeatable")
     add("--prompt", action="append", default=[], help="question; repeatable; default: a caption")
     add("--template", help="base, chat, vqa or glm4; default: the checkpoint's")
@@ -130,13 +130,13 @@ def _images_of(prompts: list[str], images: list[str]) -> list[list[str]]:
 def _load(options: argparse.Namespace) -> CogVLM:
     from dataclasses import replace
 
-    from cogvlm import checkpoint
+    from cogvlm import trained
 
     device = device_of(options.device)
     dtype = dtype_of(options.dtype or ("fp32" if device.type == "cpu" else "bf16"))
-    config = checkpoint.read_config(options.checkpoint)
+    config = trained.read_config(options.checkpoint)
     config = replace(config, rope_compute=options.rope_compute)
-    return checkpoint.load(options.checkpoint, device=device, dtype=dtype, config=config).eval()
+    return trained.open_model(options.checkpoint, device=device, dtype=dtype, config=config).eval()
 
 
 def _sample(

@@ -130,11 +130,13 @@ class Schedule:
         ]
         self._shares = shares(weights)
         if self.is_mixture:
-            for number, each in enumerate(self._sets):
+            for at, each in enumerate(self._sets):
                 if each.samples < streams:
+                    few = max(n for n in range(1, each.samples + 1) if global_batch % n == 0)
                     raise ValueError(
-                        f"shard set {number + 1} of the mixture has {each.samples} samples for "
-                        f"{streams} streams; use --streams {each.samples} or fewer"
+                        f"shard set {at + 1} of the mixture has {each.samples} samples for "
+                        f"{streams} streams; use --streams {few}, or another divisor of "
+                        f"--global_batch {global_batch} below it"
                     )
         self._block: Any = lru_cache(maxsize=_CACHED_WINDOWS)(self._deal)
 
@@ -229,10 +231,11 @@ def streams_of(global_batch: int, readers: int, wanted: int | None = None) -> in
         ValueError: L cannot be had; names the numbers that work.
     """
     if global_batch % readers:
+        above = (global_batch // readers + 1) * readers
+        near = f"{above - readers} or {above}" if above > readers else f"{above}"
         raise ValueError(
             f"--global_batch {global_batch} is no multiple of ranks x workers = {readers}; use "
-            f"{global_batch // readers * readers or readers} or "
-            f"{(global_batch // readers + 1) * readers}, or other --workers"
+            f"{near}, or other --workers"
         )
     fitting = [n for n in range(readers, global_batch + 1, readers) if global_batch % n == 0]
     if wanted is None:

@@ -5,7 +5,8 @@ Sizes are the published ones (checkpoint configs and shapes); what is ours says 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -221,3 +222,27 @@ def preset(name: str) -> ModelConfig:
     if name not in PRESETS:
         raise ValueError(f"unknown model preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]()
+
+
+def overridden(model: ModelConfig, settings: Sequence[str]) -> ModelConfig:
+    """Return a config with settings such as `expert.layers=4` or `attn.image_mask=full`.
+
+    Raises:
+        ValueError: A setting is unknown or has a value that it cannot have.
+    """
+    data = model.to_json()
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        *outer, name = path.split(".")
+        inner: Any = data
+        for part in outer:
+            inner = inner.get(part) if isinstance(inner, dict) else None
+        if not equals or not isinstance(inner, dict) or name not in inner:
+            raise ValueError(
+                f"--override {setting}: write NAME=VALUE with a name of docs/model_settings.md"
+            )
+        try:
+            inner[name] = json.loads(text)
+        except ValueError:
+            inner[name] = text
+    return ModelConfig.from_json(data)

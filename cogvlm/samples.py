@@ -17,7 +17,7 @@ from cogvlm.image import square
 from cogvlm.layout import Sample
 from cogvlm.tasks import Example, Skip, SkipReason
 from cogvlm.tokenizer import Tokenizer
-from cogvlm.tokens import encode
+from cogvlm.tokens import Segment, Text, encode
 from cogvlm.train_config import TaskName
 from shards.access import RawSample
 from shards.identity import Domain, choice
@@ -67,11 +67,11 @@ class SampleMaker:
             seed=self.seed,
             epoch=epoch,
         )
+        segments = tasks.make(task, example)
+        _check_text(segments)
         try:
-            return encode(tasks.make(task, example), self.tokenizer, model)
+            return encode(segments, self.tokenizer, model)
         except ValueError as error:
-            if type(error) is not ValueError:
-                raise
             raise Skip(SkipReason.DOES_NOT_FIT, str(error)) from error
 
     def _random(self, key: str, epoch: int) -> np.random.Generator:
@@ -85,6 +85,15 @@ def _decoded(data: bytes) -> np.ndarray:
         return decode(data)
     except ImageError as error:
         raise Skip(SkipReason.IMAGE_DAMAGED, str(error)) from error
+
+
+def _check_text(segments: Sequence[Segment]) -> None:
+    """Raise Skip where a text holds half a surrogate pair: JSON may say so, UTF-8 cannot."""
+    for segment in segments:
+        try:
+            _ = isinstance(segment, Text) and segment.text.encode()
+        except UnicodeEncodeError as error:
+            raise Skip(SkipReason.JSON_DAMAGED, str(error)) from error
 
 
 def _augmented(
@@ -112,19 +121,19 @@ def _augmented(
 
 
 def _texts(fields: Mapping[str, Any], caption: str) -> list[str]:
-    said = fields.get("conversations") or ()
-    return [caption, *(str(turn.get("content")) for turn in said if isinstance(turn, dict))]
+    return [caption, *(str(turn.get("content")) for turn in tasks.conversation(fields))]
 
 
 def _slots(fields: Mapping[str, Any]) -> list[tuple[Sequence[float], tuple[int, int] | None]]:
     """Return every box of a sample with its phrase's span, in the order of `_with_boxes`."""
-    rows = [row for name in _ROWS for row in fields.get(name) or ()]
-    said = [box for turn in fields.get("conversations") or () for box in _boxes_of(turn)]
+    rows = [row for name in _ROWS for row in tasks.box_rows(fields, name)]
+    said = [
+        box
+        for turn in tasks.conversation(fields)
+        for entry in turn.get("boxes") or ()
+        for box in entry
+    ]
     return [(row[2:6], (int(row[0]), int(row[1]))) for row in rows] + [(box, None) for box in said]
-
-
-def _boxes_of(turn: Mapping[str, Any]) -> list[Sequence[float]]:
-    return [box for entry in turn.get("boxes") or () for box in entry]
 
 
 def _with_boxes(

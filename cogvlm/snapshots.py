@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -75,7 +76,9 @@ def read(snapshot: Snapshot, state: State, *, alone: bool = False) -> None:
     """
     nested = {kind: dict(tensors) for kind, tensors in state.items() if tensors}
     try:
-        load(nested, checkpoint_id=snapshot.folder, no_dist=alone)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load(nested, checkpoint_id=snapshot.folder, no_dist=alone)
     except (RuntimeError, ValueError, OSError, CheckpointException) as error:
         raise ValueError(
             f"{snapshot.folder} cannot be read: {_cause(error)}. It may be of another model; "

@@ -15,7 +15,7 @@ from cogvlm.config import ModelConfig
 from cogvlm.data import DataPlan, check, tokenizer_file
 from cogvlm.mixture import Component, open_mixture
 from cogvlm.order import streams_of
-from cogvlm.presets import preset
+from cogvlm.presets import overridden, preset
 from cogvlm.tokenizer import FILE, Tokenizer
 from cogvlm.train_config import TrainConfig
 
@@ -62,6 +62,10 @@ def prepare(config: TrainConfig, ranks: int) -> Prepared:
         config = replace(config, steps=config.epochs * per_epoch)
     if not config.steps:
         raise ValueError("--steps is 0; give the length of the run")
+    if config.warmup_steps >= config.steps:
+        raise ValueError(
+            f"--warmup_steps {config.warmup_steps} must be below --steps {config.steps}; give both"
+        )
     _check_sizes(config, plan)
     if snapshot is not None:
         _check_same_run(snapshot, plan, model, config)
@@ -88,34 +92,12 @@ def _model_config(config: TrainConfig) -> ModelConfig:
     return replace(model, vision=replace(model.vision, image_size=size)) if size else model
 
 
-def overridden(model: ModelConfig, settings: tuple[str, ...]) -> ModelConfig:
-    """Return a config with settings such as `expert.layers=4` or `attn.image_mask=full`.
-
-    Raises:
-        ValueError: A setting is unknown or has a value that it cannot have.
-    """
-    data = model.to_json()
-    for setting in settings:
-        path, equals, text = setting.partition("=")
-        *outer, name = path.split(".")
-        inner: Any = data
-        for part in outer:
-            inner = inner.get(part) if isinstance(inner, dict) else None
-        if not equals or not isinstance(inner, dict) or name not in inner:
-            raise ValueError(
-                f"--override {setting}: write NAME=VALUE with a name of docs/model_settings.md"
-            )
-        try:
-            inner[name] = json.loads(text)
-        except ValueError:
-            inner[name] = text
-    return ModelConfig.from_json(data)
-
-
 def _streams(config: TrainConfig, snapshot: Snapshot | None, ranks: int) -> int:
     readers = ranks * max(1, config.workers)
     if snapshot is None:
-        return streams_of(config.global_batch, readers, config.streams or None)
+        # Packed rows hold samples of one stream: the fewer streams, the fuller the rows.
+        wanted = config.streams or (readers if config.pack_tokens else None)
+        return streams_of(config.global_batch, readers, wanted)
     streams: int = snapshot.facts["identity"]["streams"]
     if config.streams not in (0, streams):
         raise ValueError(f"--streams {config.streams}: this run was begun with {streams}")
@@ -325,6 +307,15 @@ def _watch(run: Run, folder: Path) -> Any:
         micro_batch=run.micro_batch,
     )
     return watch
+
+
+def remarks(config: TrainConfig) -> list[str]:
+    """Return what the user of these settings may not expect."""
+    return [
+        f"never reaches {side} px: --resize_at has step {step}, the run has {config.steps}"
+        for step, side in config.resize_at
+        if step >= config.steps
+    ]
 
 
 def world_size() -> int:

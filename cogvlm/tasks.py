@@ -8,6 +8,7 @@ under a reason.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -24,6 +25,7 @@ from shards.identity import Domain, choice
 
 BOXES_MARK = "<boxes>"
 MAX_BOXES = 10  # of one phrase, the best first
+_HUGE = 1e9  # no place of a caption and no coordinate is that far off
 
 # "Where is {phrase}?" is the paper's wording; the others are ours.
 WHERE = (
@@ -56,7 +58,7 @@ class SkipReason(StrEnum):
     DOES_NOT_FIT = "does_not_fit"  # too long, or an image right after an answer
     NO_TEXT = "no_text"
     NO_PHRASE = "no_phrase"  # with a box and without a twin in the caption
-    BAD_BOXES = "bad_boxes"  # not four finite numbers
+    BAD_BOXES = "bad_boxes"  # not four finite numbers, or of no part of the caption
     BAD_CONVERSATION = "bad_conversation"  # roles or marks that do not fit
     BAD_DOCUMENT = "bad_document"
 
@@ -131,7 +133,7 @@ def reg(example: Example) -> list[Segment]:
 
 def grounded_caption(example: Example) -> list[Segment]:
     """Return a question, and the caption with box text after each phrase."""
-    text, found = _text(example), phrases(example.fields)
+    text, found = _text(example), phrases(example.fields, example.caption)
     if not found:
         raise Skip(SkipReason.NO_PHRASE)
     for phrase in reversed(_apart(found)):
@@ -142,18 +144,16 @@ def grounded_caption(example: Example) -> list[Segment]:
 
 def chat(example: Example) -> list[Segment]:
     """Return a conversation; every answer of it is a target. Boxes are written at their marks."""
-    said = example.fields.get("conversations")
-    if not isinstance(said, list) or not said or len(said) % 2:
+    said = conversation(example.fields)
+    if not said or len(said) % 2:
         _bad("user and assistant must alternate, and the assistant have the last word")
     turns = []
-    for pair in zip(said[::2], said[1::2], strict=True):
-        question, answer = pair
-        roles = tuple(said.get("role") if isinstance(said, dict) else None for said in pair)
-        if roles != ("user", "assistant"):
+    for question, answer in zip(said[::2], said[1::2], strict=True):
+        if (roles := (question.get("role"), answer.get("role"))) != ("user", "assistant"):
             _bad(f"a turn of {roles[0]!r} and {roles[1]!r}")
-        if not _content(answer).strip():
-            _bad("an empty answer")
         turns.append(Turn(_with_boxes(question), _with_boxes(answer)))
+        if not str(turns[-1].answer).strip():
+            _bad("an empty answer")
     return _dialogue(example, turns)
 
 
@@ -166,7 +166,10 @@ def vqa(example: Example) -> list[Segment]:
 def document(example: Example) -> list[Segment]:
     """Return texts and images in their order; all text is a target (VILA, section 3)."""
     segments: list[Segment] = []
-    for item in example.fields.get("items") or ():
+    items = example.fields.get("items") or []
+    for item in items if isinstance(items, list) else [items]:
+        if not isinstance(item, dict):
+            raise Skip(SkipReason.BAD_DOCUMENT, f"item {item!r}")
         if isinstance(text := item.get("text"), str):
             segments.append(Text(text, target=True))
         elif isinstance(number := item.get("image"), int) and 0 <= number < len(example.images):
@@ -207,12 +210,50 @@ LEVELS: dict[TaskName, tuple[str, ...]] = {
 }
 
 
-def phrases(fields: Mapping[str, Any]) -> list[Phrase]:
-    """Return the phrases with boxes of a grounded sample, by start and length."""
+def box_rows(fields: Mapping[str, Any], name: str) -> list[list[float]]:
+    """Return `noun_chunks` or `ref_exps`: rows [start, end, x0, y0, x1, y1, score].
+
+    Raises:
+        Skip: They are not that.
+    """
+    rows = fields.get(name) or []
+    if not isinstance(rows, list) or not all(_are_numbers(row, 7) for row in rows):
+        raise Skip(SkipReason.BAD_BOXES, f"{name} is no list of rows of seven finite numbers")
+    return rows
+
+
+def conversation(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the turns of a dialogue sample, none for others.
+
+    Raises:
+        Skip: They are no list of objects with lists of lists of boxes.
+    """
+    said = fields.get("conversations") or []
+    if not isinstance(said, list) or not all(isinstance(turn, dict) for turn in said):
+        _bad("conversations is no list of objects")
+    for turn in said:
+        boxes = turn.get("boxes") or []
+        if not isinstance(boxes, list) or not all(isinstance(each, list) for each in boxes):
+            _bad(f"the boxes of a turn are {boxes!r}")
+        if not all(_are_numbers(box, 4) for each in boxes for box in each):
+            raise Skip(SkipReason.BAD_BOXES, f"not four finite numbers each: {boxes!r}")
+    return said
+
+
+def phrases(fields: Mapping[str, Any], caption: str) -> list[Phrase]:
+    """Return the phrases of a grounded sample that have a box with an area, by start and length.
+
+    Raises:
+        Skip: A row of boxes is none, or of no part of the caption.
+    """
     boxes: dict[tuple[int, int], list[list[float]]] = {}
-    for row in fields.get("noun_chunks") or ():
-        boxes.setdefault((int(row[0]), int(row[1])), []).append(row[2:])
-    return [
+    for row in box_rows(fields, "noun_chunks"):
+        start, end = int(row[0]), int(row[1])
+        if not 0 <= start < end <= len(caption):
+            where = f"a phrase at {start}..{end} in a caption of {len(caption)} characters"
+            raise Skip(SkipReason.BAD_BOXES, where)
+        boxes.setdefault((start, end), []).append(row[2:])
+    found = [
         Phrase(
             start,
             end,
@@ -223,20 +264,30 @@ def phrases(fields: Mapping[str, Any]) -> list[Phrase]:
         )
         for (start, end), rows in sorted(boxes.items())
     ]
+    return [phrase for phrase in found if _box_text(phrase.boxes_xyxy)]
 
 
 def _one_phrase(example: Example) -> tuple[Phrase, str]:
     """Return the phrase of this visit, one whose text names nothing else in the caption."""
-    whole = _text(example)
-    texts = [whole[phrase.start : phrase.end] for phrase in phrases(example.fields)]
+    whole, found = _text(example), phrases(example.fields, example.caption)
+    named = Counter(whole[start:end].casefold() for start, end in _spans(example.fields))
+    texts = [whole[phrase.start : phrase.end] for phrase in found]
     usable = [
         (phrase, phrase_text)
-        for phrase, phrase_text in zip(phrases(example.fields), texts, strict=True)
-        if texts.count(phrase_text) == 1 and _box_text(phrase.boxes_xyxy)
+        for phrase, phrase_text in zip(found, texts, strict=True)
+        if named[phrase_text.casefold()] == 1
     ]
     if not usable:
         raise Skip(SkipReason.NO_PHRASE)
     return usable[example.choose(Domain.TASK, "phrase", len(usable))]
+
+
+def _spans(fields: Mapping[str, Any]) -> set[tuple[int, int]]:
+    """Return where the caption names something, with boxes or without."""
+    others = fields.get("phrases") or ()
+    return {(int(row[0]), int(row[1])) for row in box_rows(fields, "noun_chunks")} | {
+        (each["start"], each["end"]) for each in others
+    }
 
 
 def _apart(found: Sequence[Phrase]) -> list[Phrase]:
@@ -286,6 +337,15 @@ def _box_text(boxes: Any) -> str:
         raise Skip(SkipReason.BAD_BOXES, str(error)) from error
 
 
+def _are_numbers(row: Any, size: int) -> bool:
+    """Whether this is a list of so many finite numbers."""
+    return (
+        isinstance(row, list)
+        and len(row) == size
+        and all(isinstance(each, int | float) and abs(each) < _HUGE for each in row)
+    )
+
+
 def _with_boxes(said: Mapping[str, Any]) -> str:
     first, *others = _content(said).split(BOXES_MARK)
     boxes = said.get("boxes") or []
@@ -301,13 +361,12 @@ def _bad(detail: str) -> NoReturn:
 
 
 def _ended(segments: list[Segment]) -> list[Segment]:
-    """Let EOS be predicted after the last text; images at the very end are left out."""
-    while segments and isinstance(segments[-1], Picture):
-        segments.pop()
-    last = segments[-1] if segments else None
-    if not isinstance(last, Text) or not last.text.strip():
-        raise Skip(SkipReason.NO_TEXT)
-    return [*segments[:-1], Text(last.text, target=True, ends=True)]
+    """Let EOS be predicted after the last text; images and blanks at the very end are left out."""
+    while segments:
+        last = segments.pop()
+        if isinstance(last, Text) and last.text.strip():
+            return [*segments, replace(last, ends=True)]
+    raise Skip(SkipReason.NO_TEXT)
 
 
 __all__ = ["LEVELS", "TASKS", "Example", "Phrase", "Skip", "SkipReason", "make", "phrases"]

@@ -65,7 +65,8 @@ def _dry_run(config: TrainConfig, remarks: list[str]) -> None:
     ranks = start.world_size()
     prepared = start.prepare(config, ranks)
     sizes = groups.counts(prepared.model)
-    say(*train_plan.describe(prepared, ranks), "", *optim.rates(sizes, config), "", *remarks)
+    say(*train_plan.describe(prepared, ranks), "", *optim.rates(sizes, config))
+    say("", *remarks, *start.remarks(prepared.config))
 
 
 def _train(config: TrainConfig, remarks: list[str]) -> None:
@@ -81,8 +82,8 @@ def _train(config: TrainConfig, remarks: list[str]) -> None:
     ):
         if world.is_main:
             begin = f"goes on after step {run_.step:,}" if run_.step else "starts"
-            say(f"{config.output}: {begin}, {prepared.config.steps:,} steps in all", *remarks)
-            say(*optim.table(run_.model, config))
+            say(f"{config.output}: {begin}, {prepared.config.steps:,} steps in all")
+            say(*remarks, *start.remarks(prepared.config), *optim.table(run_.model, config))
         loop.train(run_)
         if world.is_main:
             say(f"{config.output}: {run_.step:,} steps done, snapshot written")

@@ -36,7 +36,7 @@ def open_model(
         folder: Either.
         device: Where the weights go.
         dtype: Their type; None: as they are stored.
-        config: Replaces a checkpoint's, see `checkpoint.load`.
+        config: Replaces the folder's; may differ in what needs no other weights.
         weights: Of a run: averaged or raw; default: averaged where there are such.
         step: Of a run: which snapshot; default: the newest.
 
@@ -48,7 +48,7 @@ def open_model(
         if weights or step is not None:
             raise ValueError(f"{folder} is no training run; leave --weights and --step out")
         return checkpoint.load(folder, device=device, dtype=dtype, config=config)
-    model = from_snapshot(snapshot, weights)
+    model = from_snapshot(snapshot, weights, config)
     return model.to(device=device, dtype=dtype or torch.float32)
 
 
@@ -79,13 +79,24 @@ def config_of(snapshot: Snapshot) -> ModelConfig:
     return ModelConfig.from_json(snapshot.facts["model"])
 
 
-def from_snapshot(snapshot: Snapshot, weights: Weights | None = None) -> CogVLM:
+def described(folder: Path | str, weights: Weights | None, step: int | None) -> str:
+    """Return in words which weights `open_model` takes with the same arguments."""
+    snapshot = snapshot_of(folder, step)
+    if snapshot is None:
+        return str(folder)
+    kind = "averaged" if snapshot.facts["averaged"] and weights != "raw" else "raw"
+    return f"the {kind} weights of {folder}, step {snapshot.step}"
+
+
+def from_snapshot(
+    snapshot: Snapshot, weights: Weights | None = None, config: ModelConfig | None = None
+) -> CogVLM:
     """Return a snapshot's model on the CPU in float32, low-rank differences merged.
 
     Raises:
         ValueError: The run keeps no averaged weights.
     """
-    model = allocate(skeleton(config_of(snapshot)), "cpu", torch.float32)
+    model = allocate(skeleton(config or config_of(snapshot)), "cpu", torch.float32)
     if snapshot.facts["lora"]:
         lora.attach(model, **snapshot.facts["lora"])
     tensors: dict[str, Tensor] = {name: each.data for name, each in model.named_parameters()}
