@@ -11,7 +11,9 @@ from cogvlm.train_config import TaskName
 from shards.dataset import Dataset, open_dataset
 
 _TASKS: tuple[TaskName, ...] = typing.get_args(TaskName)
-_ENTRY = re.compile(r"(?:(?P<task>[a-z_]+)=)?(?P<spec>.+?)(?::(?P<weight>[0-9.eE+-]+))?")
+_ENTRY = re.compile(
+    r"(?:(?P<task>[a-z_]+)\s*=)?\s*(?P<spec>.*?)\s*(?::\s*(?P<weight>[0-9.eE+-]+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,11 @@ def open_mixture(text: str, default_task: TaskName, *, option: str = "--data") -
 
 
 def _parse(entry: str, default_task: TaskName, option: str) -> tuple[str, TaskName, float]:
-    match = _ENTRY.fullmatch(entry)
-    if not match:
+    if not entry:
         raise ValueError(f"{option}: an entry is empty; separate shard sets by single commas")
+    match = _ENTRY.fullmatch(entry)
+    if not match or not match["spec"]:
+        raise ValueError(f"{option} {entry}: no shard set; give [task=]OUT[@SELECTION][:weight]")
     task = match["task"] or default_task
     if task not in _TASKS:
         raise ValueError(f"{option} {entry}: unknown task {task!r}; known: {', '.join(_TASKS)}")

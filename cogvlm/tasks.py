@@ -284,10 +284,13 @@ def _one_phrase(example: Example) -> tuple[Phrase, str]:
 
 def _spans(fields: Mapping[str, Any]) -> set[tuple[int, int]]:
     """Return where the caption names something, with boxes or without."""
-    others = fields.get("phrases") or ()
-    return {(int(row[0]), int(row[1])) for row in box_rows(fields, "noun_chunks")} | {
-        (each["start"], each["end"]) for each in others
-    }
+    ends = [(row[0], row[1]) for row in box_rows(fields, "noun_chunks")]
+    others = fields.get("phrases")
+    for each in others if isinstance(others, list) else ():
+        pair = [each.get("start"), each.get("end")] if isinstance(each, dict) else []
+        if _are_numbers(pair, 2):
+            ends.append((pair[0], pair[1]))
+    return {(int(start), int(end)) for start, end in ends}
 
 
 def _apart(found: Sequence[Phrase]) -> list[Phrase]:
