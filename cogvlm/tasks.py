@@ -167,7 +167,9 @@ def document(example: Example) -> list[Segment]:
     """Return texts and images in their order; all text is a target (VILA, section 3)."""
     segments: list[Segment] = []
     items = example.fields.get("items") or []
-    for item in items if isinstance(items, list) else [items]:
+    if not isinstance(items, list):
+        raise Skip(SkipReason.BAD_DOCUMENT, f"items {items!r}")
+    for item in items:
         if not isinstance(item, dict):
             raise Skip(SkipReason.BAD_DOCUMENT, f"item {item!r}")
         if isinstance(text := item.get("text"), str):
@@ -284,12 +286,12 @@ def _one_phrase(example: Example) -> tuple[Phrase, str]:
 
 def _spans(fields: Mapping[str, Any]) -> set[tuple[int, int]]:
     """Return where the caption names something, with boxes or without."""
-    ends = [(row[0], row[1]) for row in box_rows(fields, "noun_chunks")]
+    ends: list[Any] = [row[:2] for row in box_rows(fields, "noun_chunks")]
     others = fields.get("phrases")
     for each in others if isinstance(others, list) else ():
         pair = [each.get("start"), each.get("end")] if isinstance(each, dict) else []
         if _are_numbers(pair, 2):
-            ends.append((pair[0], pair[1]))
+            ends.append(pair)
     return {(int(start), int(end)) for start, end in ends}
 
 
