@@ -57,11 +57,13 @@ def preprocess(image_HW3: np.ndarray, vision: Vision) -> Tensor:
 
 def square(image_HW3: np.ndarray, size: int) -> Tensor:
     """Return an image in the trainer's form, (3, size, size) uint8: antialiased bicubic."""
-    from shards.resize_torch import resample
-
+    image_3HW = torch.from_numpy(np.require(image_HW3, requirements=["C", "W"])).permute(2, 0, 1)
     if image_HW3.shape[:2] != (size, size):
-        image_HW3 = resample(image_HW3, (size, size))
-    return torch.from_numpy(np.ascontiguousarray(image_HW3.transpose(2, 0, 1)))
+        # Not by `shards.resize_torch`: it gives interleaved pixels, at two more copies.
+        image_3HW = torch.nn.functional.interpolate(
+            image_3HW[None], (size, size), mode="bicubic", antialias=True
+        )[0]
+    return image_3HW.contiguous()
 
 
 def normalise(images_ICHW: Tensor, vision: Vision) -> Tensor:

@@ -187,7 +187,8 @@ def at_resolution(run: Run, config: ModelConfig) -> None:
     run.average = Average(run.model, run.average.decay)
     after = run.state()
     for kind, tensors in after.items():
-        sharded.carry_over(before[kind], tensors, config.vision.grid_size)
+        is_moment = kind in optim.MOMENTS
+        sharded.carry_over(before[kind], tensors, config.vision.grid_size, are_moments=is_moment)
     optim.set_updates(run.model, run.optimizer, run.updates)
     run.watch.event("resolution", before_px=old, px=config.vision.image_size)
 

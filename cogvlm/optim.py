@@ -19,6 +19,8 @@ from cogvlm.groups import GROUPS, group_of
 from cogvlm.model import CogVLM
 from cogvlm.train_config import TrainConfig
 
+MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, by their names in its state
+
 
 def adamw(model: CogVLM, run: TrainConfig) -> torch.optim.AdamW:
     """Return the optimiser of the trained parameters, grouped by learning rate and decay."""
@@ -123,7 +125,7 @@ class Average:
 
 def moments(model: CogVLM, optimizer: torch.optim.AdamW) -> dict[str, dict[str, Tensor]]:
     """Return Adam's two moments by parameter name, made of zeros where there are none yet."""
-    found: dict[str, dict[str, Tensor]] = {"exp_avg": {}, "exp_avg_sq": {}}
+    found: dict[str, dict[str, Tensor]] = {moment: {} for moment in MOMENTS}
     for name, parameter in trained(model):
         state = optimizer.state[parameter]
         if not state:

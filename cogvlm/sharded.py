@@ -6,7 +6,7 @@ Only the main rank ever holds a whole model, and it on the CPU; the others recei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -78,13 +78,16 @@ def hand_out(model: CogVLM, whole: Mapping[str, Tensor] | None, world: World) ->
 
 
 @torch.no_grad()
-def carry_over(old: Mapping[str, Tensor], new: Mapping[str, Tensor], grid_size: int) -> None:
+def carry_over(
+    old: Mapping[str, Tensor], new: Mapping[str, Tensor], grid_size: int, *, are_moments: bool
+) -> None:
     """Copy sharded tensors by name; a position table is resized to the new grid.
 
     Args:
         old: Of the model as it was.
         new: The same names, to be filled.
         grid_size: Patches along a side of the new model's images.
+        are_moments: They are Adam's, which bicubic interpolation would drive below zero.
     """
     for name, target in new.items():
         source = cast(DTensor, old[name])
@@ -92,7 +95,8 @@ def carry_over(old: Mapping[str, Tensor], new: Mapping[str, Tensor], grid_size: 
             cast(DTensor, target).to_local().copy_(source.to_local())
             continue
         assert name == POSITIONS, f"{name} may not change its shape"
-        table = resize_positions(source.full_tensor(), grid_size)
+        mode: Literal["bilinear", "bicubic"] = "bilinear" if are_moments else "bicubic"
+        table = resize_positions(source.full_tensor(), grid_size, mode)
         mine = cast(DTensor, target)
         part = distribute_tensor(table, mine.device_mesh, mine.placements)
         mine.to_local().copy_(part.to_local())

@@ -56,6 +56,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
         use_underscores=True,
     )
     assert start is not None, "help has ended the program"
+    config.check()
     return resolve(start, config)
 
 

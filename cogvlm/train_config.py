@@ -143,7 +143,8 @@ class TrainConfig:
     wandb: str = ""
     """Project to log to with Weights & Biases, besides the files."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError where a setting cannot be; names it as its flag."""
         positive = ("global_batch", "window", "error_budget", "snapshot_every", "keep",
                     "val_every", "val_samples", "log_every", "replicas")  # fmt: skip
         for name in positive:

@@ -10,6 +10,7 @@ H heads, C channels of a head, D language channels, S positions of an image with
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -147,7 +148,9 @@ class ImageEncoder(nn.Module):
         return self.project(features_IPE), features_IPE
 
 
-def resize_positions(table_PE: Tensor, grid_size: int) -> Tensor:
+def resize_positions(
+    table_PE: Tensor, grid_size: int, mode: Literal["bicubic", "bilinear"] = "bicubic"
+) -> Tensor:
     """Return a position table (CLS first) for another square grid of patches.
 
     Bicubic in float32 without antialiasing, as the official resize to 490 px; timm's antialiased
@@ -156,10 +159,11 @@ def resize_positions(table_PE: Tensor, grid_size: int) -> Tensor:
     Args:
         table_PE: (1 + old grid squared, E).
         grid_size: Patches along a side of the new grid.
+        mode: Bilinear never overshoots: for Adam's moments, whose squares must not go negative.
     """
     cls_1E, patches_PE = table_PE[:1], table_PE[1:]
     old_1Egg = as_grid(patches_PE.float()[None])
-    new_1Egg = F.interpolate(old_1Egg, size=(grid_size,) * 2, mode="bicubic", align_corners=False)
+    new_1Egg = F.interpolate(old_1Egg, size=(grid_size,) * 2, mode=mode, align_corners=False)
     return torch.cat([cls_1E, new_1Egg[0].flatten(1).T.to(table_PE.dtype)])
 
 

@@ -1,7 +1,8 @@
-"""`make demo`: a small web, its metadata with planted faults, and the real job over it.
+"""`make demo`: a small web, its metadata with planted faults, the real job over it, and training.
 
 No network is needed. Photos come from inside the scikit-image package, scenes are
-rendered here. Every planted fault must be counted under its own name, or the demo fails.
+rendered here. Every planted fault must be counted under its own name, and the loss must fall, or
+the demo fails.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,10 +23,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+import shards
+from cogvlm.watch import read_log
+from examples import tokenizer
 from examples.scenes import scene
 from examples.web import Page, serve
 
 NUM_SCENES = 160
+VOCABULARY = 512  # tokens
 
 PHOTOS = {
     "astronaut.png": "portrait of an astronaut in an orange suit beside a flag",
@@ -81,9 +87,7 @@ def main() -> int:
             f" --output {run} --preset cogvlm --shard_size 64 --store stage1 --workers 2"
             f" --allow_address 127.0.0.1/32 --host_rate 127.0.0.1=2000 --overwrite"
         )
-    if code:
-        return code
-    return _check(run, corpus)
+    return code or _check(run, corpus) or _train(run, out)
 
 
 def _photos(corpus: Corpus, pages: dict[str, Page]) -> None:
@@ -180,6 +184,31 @@ def _write_metadata(folder: Path, corpus: Corpus) -> None:
     for number, part in enumerate(np.array_split(order, 2)):
         table = pa.Table.from_pylist([corpus.rows[i] for i in part], schema)
         pq.write_table(table, folder / f"laion-{number}.parquet")
+
+
+def _train(run: Path, out: Path) -> int:
+    """Train the debug model on the shards that the job wrote."""
+    trained = out / "trained"
+    shutil.rmtree(trained, ignore_errors=True)
+    tokenizer.write(
+        (record.sample.caption for record in shards.read(run)),
+        out / "tokenizer.json",
+        vocab_size=VOCABULARY,
+    )
+    code = _run(
+        f"cogvlm.train --preset debug --override vocab_size={VOCABULARY} --data {run}"
+        f" --tokenizer {out}/tokenizer.json --output {trained}"
+    )
+    if code:
+        return code
+    losses = [line["loss"] for line in read_log(trained) if line["kind"] == "step"]
+    first, last = sum(losses[:5]) / 5, sum(losses[-5:]) / 5
+    falls = last < 0.9 * first
+    _say(
+        f"the loss {'fell' if falls else 'DID NOT FALL'} from {first:.2f} to {last:.2f} nats per "
+        f"token over {len(losses)} steps (means of five); see {trained}"
+    )
+    return 0 if falls else 1
 
 
 def _run(command: str) -> int:
