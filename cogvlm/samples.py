@@ -104,24 +104,28 @@ def _augmented(
     random: np.random.Generator,
 ) -> tuple[Pixels, Mapping[str, Any]]:
     """Change every image; boxes belong to the only one. A phrase that lost a box is dropped."""
+    slots, texts = _slots(fields), _texts(fields, caption)
     if len(images) != 1:
-        no_boxes = np.zeros((0, 4))
+        if slots:
+            return images, fields  # nothing says whose boxes they are
+        no_boxes_04 = np.zeros((0, 4))
         return [
-            augment(image, no_boxes, [*_texts(fields, caption)], settings, random).image_HW3
-            for image in images
+            augment(image, no_boxes_04, texts, settings, random).image_HW3 for image in images
         ], fields
-    slots = [*_slots(fields)]
     boxes_N4 = np.array([box for box, _ in slots], np.float64).reshape(-1, 4)
-    changed = augment(images[0], boxes_N4, [*_texts(fields, caption)], settings, random)
-    lost = changed.left_N < MIN_LEFT
-    if any(gone and not span for gone, (_, span) in zip(lost, slots, strict=True)):
-        return images, fields  # a conversation speaks of this box: it cannot do without
-    lost_spans = {span for gone, (_, span) in zip(lost, slots, strict=True) if gone}
-    return [changed.image_HW3], _with_boxes(fields, iter(changed.boxes_N4.tolist()), lost_spans)
+    changed = augment(images[0], boxes_N4, texts, settings, random)
+    spans = [span for _, span in slots]
+    lost = {span for span, left in zip(spans, changed.left_N, strict=True) if left < MIN_LEFT}
+    if None in lost or (lost and lost == {*spans}):
+        return images, fields  # a conversation cannot do without a box, nor a task without any
+    return [changed.image_HW3], _with_boxes(fields, iter(changed.boxes_N4.tolist()), lost)
 
 
 def _texts(fields: Mapping[str, Any], caption: str) -> list[str]:
-    return [caption, *(str(turn.get("content")) for turn in tasks.conversation(fields))]
+    """Return all that is said of a sample's images."""
+    items = fields.get("items")
+    said = [str(item) for item in items] if isinstance(items, list) else []
+    return [caption, *said, *(str(turn.get("content")) for turn in tasks.conversation(fields))]
 
 
 def _slots(fields: Mapping[str, Any]) -> list[tuple[Sequence[float], tuple[int, int] | None]]:
