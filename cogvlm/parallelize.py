@@ -1,4 +1,4 @@
-"""How a model is spread out, applied from outside: checkpointing, compilation, sharding, in order.
+"""How a model is spread out, applied from outside: compilation, checkpointing, sharding, in order.
 
 The model text knows nothing of it, and parameter names do not change.
 """
@@ -42,14 +42,15 @@ def parallelize(
         reshard: Free gathered weights between forward and backward pass.
     """
     decoder, tower = [*model.model.layers], tower_blocks(model)
+    # `forward` itself is replaced, so that parameters keep their names. A compiled function inside a
+    # checkpoint runs twice; a checkpoint inside a compiled module would silently not be compiled.
+    if compile:
+        for block in (*decoder, *tower):
+            block.forward = torch.compile(block.forward, fullgraph=True)
     for name, blocks in (("decoder", decoder), ("tower", tower)):
         if checkpoint_activations in (name, "both"):
             for block in blocks:
-                recompute = partial(checkpoint, block.forward, use_reentrant=False)
-                block.forward = recompute
-    if compile:
-        for block in (*decoder, *tower):
-            block.compile(fullgraph=True)
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     # Layers are handed RoPE tables that stay fp32, so their inputs are not to be cast.
     policy = MixedPrecisionPolicy(
         param_dtype=precision, reduce_dtype=torch.float32, cast_forward_inputs=False
