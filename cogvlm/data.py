@@ -11,11 +11,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import xxhash
@@ -55,6 +56,7 @@ class Part:
     streams: dict[int, list[tuple[str, Sample]]]  # key and sequence of each slot that is filled
     slots: int
     skipped: tuple[Skipped, ...]
+    error: str = ""  # why there will be no more parts
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class Work:
     def key_sum(self) -> int:
         """A number that the same set of keys gives in any order, 62 bits."""
         return sum(xxhash.xxh3_64_intdigest(key.encode()) for key in self.keys) & (2**62 - 1)
+
+
+Works = Generator[Work, None, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +140,17 @@ class PartReader(IterableDataset[Part]):
         mine = range(self._rank + worker * self._ranks, self._plan.streams, self._ranks * workers)
         make = _PartMaker(self._plan)
         for step in self._steps:
-            yield make(step, mine)
+            try:
+                part = make(step, mine)
+            except _BudgetSpentError as error:
+                # As data: torch puts the traceback of a process in front of what it raises.
+                yield Part(step, {}, 0, (), str(error))
+                return
+            yield part
+
+
+class _BudgetSpentError(ValueError):
+    """Too many samples in a row could not be used."""
 
 
 class _PartMaker:
@@ -209,7 +224,7 @@ class _PartMaker:
     def _count_failure(self, last: Skipped) -> None:
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= self._plan.error_budget:
-            raise ValueError(
+            raise _BudgetSpentError(
                 f"{self._failed_in_a_row} samples in a row could not be used; the last one: "
                 f"{last.dataset}, shard {last.shard}, key {last.key}: {last.reason} "
                 f"({last.detail}). Check the shards with python -m pipelines.lint, or the task"
@@ -253,7 +268,7 @@ def loader(
     ranks: int = 1,
     workers: int = 0,
     pin: bool = False,
-) -> Iterator[Work]:
+) -> Works:
     """Yield a rank's work step by step, made ahead of time.
 
     Args:
@@ -266,7 +281,7 @@ def loader(
         pin: Put batches into page-locked memory.
     """
     reader = PartReader(plan, rank=rank, ranks=ranks, steps=steps)
-    parts = iter(
+    parts: Any = iter(
         DataLoader(
             reader,
             batch_size=None,
@@ -275,29 +290,41 @@ def loader(
         )
     )
 
-    def works() -> Iterator[Work]:
-        for _ in steps:
-            together = [cast(Part, next(parts)) for _ in range(max(workers, 1))]
-            work = work_of(together, plan, micro_batch)
-            if pin:
-                pinned = tuple(batch.apply(torch.Tensor.pin_memory) for batch in work.batches)
-                work = replace(work, batches=pinned)
-            yield work
+    def works() -> Works:
+        try:
+            for _ in steps:
+                together = [_checked(next(parts)) for _ in range(max(workers, 1))]
+                work = work_of(together, plan, micro_batch)
+                if pin:
+                    pinned = tuple(batch.apply(torch.Tensor.pin_memory) for batch in work.batches)
+                    work = replace(work, batches=pinned)
+                yield work
+        finally:
+            # Left to the garbage collector, processes live as long as an error's traceback.
+            if workers:
+                parts._shutdown_workers()
 
     return ahead(works(), _PREFETCH_STEPS)
 
 
-def ahead(source: Iterator[Work], depth: int) -> Iterator[Work]:
-    """Run an iterator in a thread, `depth` items ahead; tell how long each was waited for."""
+def _checked(part: Part) -> Part:
+    if part.error:
+        raise ValueError(part.error)
+    return part
+
+
+def ahead(source: Works, depth: int) -> Works:
+    """Run a generator in a thread, `depth` items ahead; tell how long each was waited for."""
     made: queue.Queue[Work | BaseException | None] = queue.Queue(depth)
     stop = threading.Event()
 
     def run() -> None:
         last: BaseException | None = None
         try:
-            for item in source:
-                if not _put(made, item, stop):
-                    return
+            with closing(source):
+                for item in source:
+                    if not _put(made, item, stop):
+                        return
         except BaseException as error:  # noqa: BLE001 (raised again by the reader)
             last = error
         _put(made, last, stop)

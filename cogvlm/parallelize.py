@@ -42,8 +42,8 @@ def parallelize(
         reshard: Free gathered weights between forward and backward pass.
     """
     decoder, tower = [*model.model.layers], tower_blocks(model)
-    # `forward` itself is replaced, so that parameters keep their names. A compiled function inside a
-    # checkpoint runs twice; a checkpoint inside a compiled module would silently not be compiled.
+    # `forward` itself is replaced, so that parameters keep their names. A compiled function inside
+    # a checkpoint runs twice; a checkpoint inside a compiled module is not compiled at all.
     if compile:
         for block in (*decoder, *tower):
             block.forward = torch.compile(block.forward, fullgraph=True)

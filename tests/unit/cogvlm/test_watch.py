@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cogvlm import watch as module
+from cogvlm import watch_views
+from cogvlm.run_log import Log
 from cogvlm.watch import NoWatch, StepReport, Watch, peak_flops_of, read_log
 
 REPORT = StepReport(
@@ -102,7 +103,7 @@ def test_a_log_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_not_swallowed(tmp_path: Path) -> None:
-    with closing(module._Log(tmp_path)) as log:
+    with closing(Log(tmp_path)) as log:
         os.dup2(os.open("/dev/full", os.O_WRONLY), log._file.fileno())
         with pytest.raises(OSError, match="No space left"):
             log.event("stop", 1, {})
@@ -142,7 +143,9 @@ def test_a_slow_run_has_a_line_every_30_s(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter([100, 129, 130, 131])
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now), time=float))
+    monkeypatch.setattr(
+        watch_views, "time", SimpleNamespace(monotonic=lambda: next(now), time=float)
+    )
     with watching(tmp_path, every=100) as run:
         for step in (1, 2, 3, 4):
             run.step(report(step))
