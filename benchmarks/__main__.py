@@ -18,9 +18,11 @@ from pathlib import Path
 
 from benchmarks import (
     corpus,
+    data_wait,
     expert_layer,
     fetch_vs_img2dataset,
     filter_vs_pyarrow,
+    loader_vs_webdataset,
     measure,
     mix_memory,
 )
@@ -33,6 +35,16 @@ _COMPARISONS: tuple[tuple[str, str, Callable[[Path, bool], list[Figure]]], ...] 
         fetch_vs_img2dataset.TITLE,
         fetch_vs_img2dataset.__doc__ or "",
         lambda folder, _: fetch_vs_img2dataset.figures(folder),
+    ),
+    (
+        loader_vs_webdataset.TITLE,
+        loader_vs_webdataset.__doc__ or "",
+        lambda folder, _: loader_vs_webdataset.figures(folder),
+    ),
+    (
+        data_wait.TITLE,
+        data_wait.__doc__ or "",
+        lambda folder, _: data_wait.figures(folder),
     ),
     (expert_layer.TITLE, expert_layer.__doc__ or "", lambda _, full: expert_layer.figures(full)),
 )

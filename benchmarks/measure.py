@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 _LIBRARIES = (
-    "pyarrow", "numpy", "apache-beam", "pycurl", "simplejpeg", "Pillow", "torch", "img2dataset",
-    "opencv-python-headless", "albumentations",
+    "pyarrow", "numpy", "apache-beam", "pycurl", "simplejpeg", "Pillow", "torch", "torchvision",
+    "webdataset", "img2dataset", "opencv-python-headless", "albumentations",
 )  # fmt: skip
 
 

@@ -34,14 +34,15 @@ Pixels = npt.NDArray[np.uint8]
 def make(folder: Path, count: int) -> None:
     """Write `count` files, named by number; each depends on its number alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    photos = _photos()
+    shipped = photos()
     for number in range(count):
         draw = np.random.default_rng([_SEED, number])
-        picture = _picture(draw, photos[int(draw.integers(len(photos)))])
-        (folder / f"{number:05d}").write_bytes(_encoded(draw, picture))
+        made = picture(draw, shipped[int(draw.integers(len(shipped)))])
+        (folder / f"{number:05d}").write_bytes(_encoded(draw, made))
 
 
-def _photos() -> list[Image.Image]:
+def photos() -> list[Image.Image]:
+    """Return the photos that scikit-image ships."""
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
         raise ValueError("the bench's photos ship inside scikit-image: run `make setup`")
@@ -50,7 +51,8 @@ def _photos() -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in found]
 
 
-def _picture(draw: np.random.Generator, photo: Image.Image) -> Image.Image:
+def picture(draw: np.random.Generator, photo: Image.Image) -> Image.Image:
+    """Return a random crop of a photo at a random size, with noise."""
     long_side = round(float(np.exp(draw.uniform(np.log(400), np.log(2000)))))
     ratio = float(draw.uniform(6.2, 9)) if draw.random() < 0.02 else float(draw.uniform(1, 1.8))
     width, height = long_side, max(1, round(long_side / ratio))
