@@ -12,7 +12,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -291,20 +290,20 @@ def loader(
     )
 
     def works() -> Works:
-        try:
-            for _ in steps:
-                together = [_checked(next(parts)) for _ in range(max(workers, 1))]
-                work = work_of(together, plan, micro_batch)
-                if pin:
-                    pinned = tuple(batch.apply(torch.Tensor.pin_memory) for batch in work.batches)
-                    work = replace(work, batches=pinned)
-                yield work
-        finally:
-            # Left to the garbage collector, processes live as long as an error's traceback.
-            if workers:
-                parts._shutdown_workers()
+        for _ in steps:
+            together = [_checked(next(parts)) for _ in range(max(workers, 1))]
+            work = work_of(together, plan, micro_batch)
+            if pin:
+                pinned = tuple(batch.apply(torch.Tensor.pin_memory) for batch in work.batches)
+                work = replace(work, batches=pinned)
+            yield work
 
-    return ahead(works(), _PREFETCH_STEPS)
+    try:
+        yield from ahead(works(), _PREFETCH_STEPS)
+    finally:
+        # Left to the garbage collector, processes live as long as an error's traceback.
+        if workers:
+            parts._shutdown_workers()
 
 
 def _checked(part: Part) -> Part:
@@ -321,10 +320,9 @@ def ahead(source: Works, depth: int) -> Works:
     def run() -> None:
         last: BaseException | None = None
         try:
-            with closing(source):
-                for item in source:
-                    if not _put(made, item, stop):
-                        return
+            for item in source:
+                if not _put(made, item, stop):
+                    return
         except BaseException as error:  # noqa: BLE001 (raised again by the reader)
             last = error
         _put(made, last, stop)

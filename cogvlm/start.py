@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -250,7 +251,11 @@ def started(prepared: Prepared, world: World) -> Iterator[Run]:
             _write_settings(folder, prepared)
             run.watch = _watch(run, folder)
             stack.callback(run.watch.close)
-        yield run
+        try:
+            yield run
+        except ValueError as error:
+            run.watch.event("error", message=str(error))
+            raise
 
 
 def _first_weights(prepared: Prepared, world: World) -> dict[str, Tensor] | None:
@@ -316,6 +321,17 @@ def remarks(config: TrainConfig) -> list[str]:
         for step, side in config.resize_at
         if step >= config.steps
     ]
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Let the main rank alone say what is wrong, where all of them find the same."""
+    try:
+        yield
+    except ValueError:
+        if int(os.environ.get("RANK", "0")):
+            sys.exit(2)
+        raise
 
 
 def world_size() -> int:

@@ -74,7 +74,8 @@ def _train(config: TrainConfig, remarks: list[str]) -> None:
     from cogvlm import distributed, loop, optim, start
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    prepared = start.prepare(config, start.world_size())
+    with start.one_voice():
+        prepared = start.prepare(config, start.world_size())
     if config.deterministic:
         distributed.make_deterministic()
     with (
