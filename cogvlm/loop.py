@@ -7,6 +7,7 @@ Nothing random is carried from step to step: the generators are set from seed, s
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -111,16 +112,16 @@ def step(run: Run, work: Work, *, stop_asked: bool = False) -> tuple[StepReport,
     loss = forward_backward(run, work.batches, micro_steps, divisor)
     norm = float(clip(run.model, config.clip))
     (loss_sum,) = world.sums([loss], torch.float64)
-    is_finite = bool(torch.isfinite(torch.tensor([loss_sum, norm])).all())
-    if is_finite:
+    can_update = targets > 0 and math.isfinite(loss_sum) and math.isfinite(norm)
+    if can_update:
         run.optimizer.step()
         run.updates += 1
         run.average.update(run.model, run.updates)
     run.optimizer.zero_grad(set_to_none=True)
     run.step = work.step + 1
     tell_skips(run, work)
-    if not is_finite:
-        count_nonfinite(run, loss_sum, norm)
+    if not can_update:
+        count_skipped_update(run, targets, loss_sum, norm)
     report = StepReport(
         step=run.step,
         epoch=run.plan.schedule.epoch(work.step),
@@ -135,7 +136,7 @@ def step(run: Run, work: Work, *, stop_asked: bool = False) -> tuple[StepReport,
         flops=step_flops(run, samples, images, tokens),
         seconds=time.perf_counter() - begin + work.wait_s,
         wait_seconds=work.wait_s,
-        skipped_update=not is_finite,
+        skipped_update=not can_update,
     )
     return report, bool(must_stop)
 
@@ -260,14 +261,15 @@ def tell_skips(run: Run, work: Work) -> None:
         )
 
 
-def count_nonfinite(run: Run, loss: float, norm: float) -> None:
+def count_skipped_update(run: Run, targets: int, loss: float, norm: float) -> None:
     """Raise ValueError when more updates were skipped than the budget allows."""
     skipped = run.step - run.updates
     if skipped > run.config.nonfinite_budget:
         raise ValueError(
-            f"step {run.step}: loss {loss:g} and gradient norm {norm:g}; {skipped} updates were "
-            f"skipped for such values, --nonfinite_budget is {run.config.nonfinite_budget}. "
-            "Lower --lr, or look at the samples: the log names the step's keys"
+            f"step {run.step}: {targets} targets, loss {loss:g}, gradient norm {norm:g}; {skipped} "
+            "updates were skipped because such a number was 0 targets or not finite, "
+            f"--nonfinite_budget is {run.config.nonfinite_budget}. Lower --lr, or look at the "
+            f"samples: python -m cogvlm.trace --run {run.config.output} --step {run.step}"
         )
 
 

@@ -92,7 +92,8 @@ class ShardSetOrder:
         seed, window, nth = self._key
         shards = self._epoch(epoch)[0][at * window : (at + 1) * window]
         ends = self.counts[shards].cumsum()
-        return shards, ends, permutation(Domain.EPOCH, seed, int(ends[-1]), nth, epoch, at)
+        order = permutation(Domain.EPOCH, seed, int(ends[-1]), nth, epoch, at)
+        return shards, ends, order.astype(np.uint32)  # half the memory of many windows
 
 
 class Schedule:
@@ -224,8 +225,9 @@ def streams_of(global_batch: int, readers: int, wanted: int | None = None) -> in
     Args:
         global_batch: G; L divides it.
         readers: Ranks x workers; L is a multiple of it.
-        wanted: What the user asks for. Without it: the largest L up to 256, or `readers` if
-            that is more: as many world sizes as sensible can go on with the same batches.
+        wanted: What the user asks for. Without it: the largest L up to 32 or 4 times `readers`,
+            whichever is more. More streams let more world sizes go on with the same batches; each
+            keeps a window of shards open.
 
     Raises:
         ValueError: L cannot be had; names the numbers that work.
@@ -239,7 +241,7 @@ def streams_of(global_batch: int, readers: int, wanted: int | None = None) -> in
         )
     fitting = [n for n in range(readers, global_batch + 1, readers) if global_batch % n == 0]
     if wanted is None:
-        return max(n for n in fitting if n <= max(256, readers))
+        return max(n for n in fitting if n <= max(32, 4 * readers))
     if wanted not in fitting:
         raise ValueError(
             f"--streams {wanted} must divide --global_batch {global_batch} and be a multiple of "

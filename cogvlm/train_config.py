@@ -111,7 +111,7 @@ class TrainConfig:
     lora_targets: str = r"language_expert_|language_mlp"
     """Pattern of the matrices that get them."""
     nonfinite_budget: int = 20
-    """Updates that may be skipped because loss or gradient is not finite."""
+    """Updates that may be skipped: loss or gradient is not finite, or no sample had a target."""
 
     precision: Literal["bf16", "fp32"] = "bf16"
     """Of the computation; trained weights, optimiser and averages are fp32 always."""

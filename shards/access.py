@@ -23,7 +23,7 @@ from shards.tar_members import BLOCK, Fetch, TarDamageError, mapped, members, sp
 __all__ = ["RawSample", "Reason", "SampleError", "SampleReader"]
 
 _INDEXES = 256  # of shards held; half a megabyte each at 10,000 samples
-_MAPS = 128  # of tars held; a file descriptor each
+_MAPS = 256  # of tars held; a file descriptor each
 _GROUP_ROWS = 16  # consecutive places that one thread reads
 _SPAN_BYTES = 8 << 20  # of one ranged read
 

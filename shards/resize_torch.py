@@ -1,6 +1,6 @@
 """Antialiased bicubic on uint8 with torch: about a fifth of Pillow's time, near-equal pixels.
 
-The only file of `shards` that imports torch; `--resizer torch` asks for it, and the trainer uses it.
+The only file of `shards` that imports torch; `--resizer torch` asks for it.
 Its pixels differ from Pillow's by rounding, so the choice is recorded with a run and never made
 silently.
 """

@@ -17,6 +17,8 @@ MODEL_COMMANDS = (
     "cogvlm.build",
     "cogvlm.plan",
     "cogvlm.convert_tokenizer",
+    "cogvlm.train",
+    "cogvlm.trace",
 )
 COMMANDS = ("pipelines.filter", "pipelines.download", "pipelines.lint")
 

@@ -277,7 +277,7 @@ def test_streams_that_cannot_be_had_are_told_all_that_can(
 
 @pytest.mark.parametrize(
     ("global_batch", "readers", "expected"),
-    [(64, 1, 64), (64, 8, 64), (4096, 8, 256), (512, 512, 512), (1024, 384, None), (768, 96, 192)],
+    [(64, 1, 32), (16, 1, 16), (4096, 8, 32), (512, 512, 512), (1024, 384, None), (768, 96, 384)],
 )
 def test_streams_are_as_many_as_are_sensible(
     global_batch: int, readers: int, expected: int | None
