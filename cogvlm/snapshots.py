@@ -113,7 +113,7 @@ class Writer:
             folder.mkdir(parents=True)
         dist.barrier(self._group)
         copy = {
-            kind: {name: tensor.detach().clone() for name, tensor in tensors.items()}
+            kind: {name: _to_keep(tensor) for name, tensor in tensors.items()}
             for kind, tensors in state.items()
             if tensors
         }
@@ -158,6 +158,11 @@ class Writer:
             if folder not in stay:
                 (folder / DONE).unlink(missing_ok=True)  # first: a half-removed one is none
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _to_keep(tensor: Tensor) -> Tensor:
+    """Return what training does not change: PyTorch copies from a GPU, but not what is on a CPU."""
+    return tensor.detach() if tensor.is_cuda else tensor.detach().clone()
 
 
 def _score(snapshot: Snapshot) -> tuple[float, int]:

@@ -191,6 +191,15 @@ def test_values_that_are_not_finite_are_skipped_counted_and_end_the_run(
     assert len(skipped) == 2  # the third ended the run
 
 
+def test_deterministic_mode_runs(flags: tuple[str, ...], tmp_path: Path) -> None:
+    try:
+        assert train.main([*flags, "--deterministic"]) == 0
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert len(steps(tmp_path / "out")) == 3
+
+
 REFUSALS = {
     "no such shard set": (["--data", "{folder}/nothing"], "nothing: there is no such folder"),
     "all weights 0": (["--data", "{folder}/pairs:0"], "every weight is 0"),
