@@ -31,7 +31,7 @@ import torch
 
 from benchmarks import measure, training_data
 from benchmarks.measure import Figure
-from cogvlm import distributed, groups, loop, presets, start
+from cogvlm import distributed, groups, loop, prepare, presets, start
 from cogvlm.activations import activations
 from cogvlm.config import ModelConfig
 from cogvlm.plan import state_bytes
@@ -166,7 +166,7 @@ def largest_slice(config: ModelConfig, memory: float, micro_batch: int) -> tuple
 
 def train(config: TrainConfig) -> float:
     """Run the trainer in this process; returns peak GiB, 0 on a CPU."""
-    prepared = start.prepare(config, start.world_size())
+    prepared = prepare.prepare(config, prepare.world_size())
     with distributed.world(config.device) as world, start.started(prepared, world) as run:
         run.writer = NoSnapshots()
         on_gpu = world.device.type == "cuda"

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _trace(folder: Path, step: int) -> None:
     from cogvlm.mixture import open_mixture
     from cogvlm.order import Schedule
-    from cogvlm.start import SETTINGS
+    from cogvlm.train_config import SETTINGS
     from shards.access import SampleError, SampleReader
 
     path = folder / SETTINGS

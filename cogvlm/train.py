@@ -61,21 +61,21 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
 
 
 def _dry_run(config: TrainConfig, remarks: list[str]) -> None:
-    from cogvlm import groups, optim, start, train_plan
+    from cogvlm import groups, optim, prepare, train_plan
 
-    ranks = start.world_size()
-    prepared = start.prepare(config, ranks)
+    ranks = prepare.world_size()
+    prepared = prepare.prepare(config, ranks)
     sizes = groups.counts(prepared.model)
     say(*train_plan.describe(prepared, ranks), "", *optim.rates(sizes, config))
-    say("", *remarks, *start.remarks(prepared.config))
+    say("", *remarks, *prepare.remarks(prepared.config))
 
 
 def _train(config: TrainConfig, remarks: list[str]) -> None:
-    from cogvlm import distributed, loop, optim, start
+    from cogvlm import distributed, loop, optim, prepare, start
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    with start.one_voice():
-        prepared = start.prepare(config, start.world_size())
+    with prepare.one_voice():
+        prepared = prepare.prepare(config, prepare.world_size())
     if config.deterministic:
         distributed.make_deterministic()
     with (
@@ -85,7 +85,7 @@ def _train(config: TrainConfig, remarks: list[str]) -> None:
         if world.is_main:
             begin = f"goes on after step {run_.step:,}" if run_.step else "starts"
             say(f"{config.output}: {begin}, {prepared.config.steps:,} steps in all")
-            say(*remarks, *start.remarks(prepared.config), *optim.table(run_.model, config))
+            say(*remarks, *prepare.remarks(prepared.config), *optim.table(run_.model, config))
         loop.train(run_)
         if world.is_main:
             say(f"{config.output}: {run_.step:,} steps done, snapshot written")

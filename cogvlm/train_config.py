@@ -13,6 +13,8 @@ from cogvlm.augment import Augment
 from cogvlm.config import TemplateName
 from cogvlm.groups import GROUPS
 
+SETTINGS = "train.json"  # in a run's folder: what it was told
+
 TaskName = Literal[
     "caption",
     "rec",

@@ -20,7 +20,7 @@ from shards.image import probe
 
 if TYPE_CHECKING:
     from cogvlm.distributed import World
-    from cogvlm.start import Prepared
+    from cogvlm.prepare import Prepared
 
 _LOOKED_AT = 64  # samples of each shard set
 _MEMORY_SHARE = 0.85  # of a GPU; the rest is for gathered layers and workspace

@@ -14,7 +14,7 @@ import toy_shards
 import toy_tokenizer
 from training import Training, steps, weights
 
-from cogvlm import distributed, loop, snapshots, start, train, trained
+from cogvlm import distributed, loop, prepare, snapshots, start, train, trained
 from cogvlm.watch import read_log
 
 Run = Callable[..., int]
@@ -61,7 +61,7 @@ def fresh(flags: tuple[str, ...]) -> dict[str, torch.Tensor]:
     from cogvlm import init
 
     config, _ = train.parse([*flags])
-    model = start._model_config(config)
+    model = prepare.model_config(config)
     return dict(init.build(model, seed=config.seed).named_parameters())
 
 
@@ -83,7 +83,7 @@ def test_resolution_changes_at_its_step_and_keeps_the_optimiser(
     flags: tuple[str, ...], tmp_path: Path
 ) -> None:
     config, _ = train.parse([*flags, "--resize_at", "2", "84", "--steps", "4"])
-    prepared = start.prepare(config, 1)
+    prepared = prepare.prepare(config, 1)
     with distributed.world("cpu") as world, start.started(prepared, world) as run:
         loop.train(run)
         assert run.model.config.vision.image_size == 84
@@ -106,12 +106,12 @@ def test_a_run_that_ended_before_the_change_goes_on_at_the_new_size(
     straight = [*longer, "--output", str(tmp_path / "straight")]
     assert train.main(straight) == 0
     config, _ = train.parse(longer)
-    stop_after(start.prepare(config, 1), 2)
+    stop_after(prepare.prepare(config, 1), 2)
     assert train.main(longer) == 0
     assert steps(tmp_path / "out") == steps(tmp_path / "straight")
 
 
-def stop_after(prepared: start.Prepared, step: int) -> None:
+def stop_after(prepared: prepare.Prepared, step: int) -> None:
     """Run some steps of a longer run and save."""
     with distributed.world("cpu") as world, start.started(prepared, world) as run:
         for work in loop.loader(prepared.plan, steps=range(step), micro_batch=8):
@@ -154,7 +154,7 @@ def test_a_run_starts_from_another_runs_averaged_weights(
     again = [*without(flags, "--override", "--tokenizer"), "--model", ""]
     again += ["--init", str(tmp_path / "out"), "--output", str(tmp_path / "next")]
     config, _ = train.parse(again)
-    prepared = start.prepare(config, 1)
+    prepared = prepare.prepare(config, 1)
     averaged = weights(tmp_path / "out", "ema")
     with distributed.world("cpu") as world, start.started(prepared, world) as run:
         for name, parameter in run.model.named_parameters():
@@ -217,6 +217,7 @@ REFUSALS = {
     "streams": (["--streams", "3"], "--streams 3 must divide --global_batch 8"),
     "warm-up longer than the run": (["--warmup_steps", "3"], "must be below --steps 3"),
     "unknown group": (["--trains", "experts"], "groups among"),
+    "a bucket for snapshots": (["--output", "gs://bucket/run"], "mount the bucket"),
     "no model": (["--model", ""], "--init FOLDER or --model PRESET is missing"),
     "epochs of a mixture": (
         ["--data", "{folder}/pairs,rec={folder}/boxes", "--epochs", "2"],

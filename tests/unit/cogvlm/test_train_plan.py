@@ -12,7 +12,7 @@ import torch
 import toy_shards
 import toy_tokenizer
 
-from cogvlm import start, train_plan
+from cogvlm import prepare, train_plan
 from cogvlm.activations import activations
 from cogvlm.groups import counts
 from cogvlm.plan import state_bytes
@@ -20,7 +20,7 @@ from cogvlm.train_config import TrainConfig
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> start.Prepared:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> prepare.Prepared:
     folder = tmp_path_factory.mktemp("data")
     run = toy_shards.write_run(folder / "run", toy_shards.captioned(40))
     config = TrainConfig(
@@ -30,7 +30,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> start.Prepared:
         output=str(folder / "out"),
         workers=0,
     )
-    return start.prepare(config, 1)
+    return prepare.prepare(config, 1)
 
 
 def world(device: str, ranks: int = 1) -> Any:
@@ -42,7 +42,7 @@ def with_memory(monkeypatch: pytest.MonkeyPatch, memory: float) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, total))
 
 
-def needed(prepared: start.Prepared, rows: int) -> float:
+def needed(prepared: prepare.Prepared, rows: int) -> float:
     config = prepared.config
     text = train_plan.survey(prepared.plan, 0).text_tokens
     kept = activations(
@@ -52,7 +52,7 @@ def needed(prepared: start.Prepared, rows: int) -> float:
 
 
 def test_a_gpu_gets_the_largest_power_of_two_that_fits(
-    prepared: start.Prepared, monkeypatch: pytest.MonkeyPatch
+    prepared: prepare.Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_memory(monkeypatch, needed(prepared, 16) + 1000)
     assert train_plan.micro_batch(prepared, world("cuda")) == 16
@@ -62,14 +62,14 @@ def test_a_gpu_gets_the_largest_power_of_two_that_fits(
 
 
 def test_a_gpu_that_is_too_small_is_told_before_anything_is_built(
-    prepared: start.Prepared, monkeypatch: pytest.MonkeyPatch
+    prepared: prepare.Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_memory(monkeypatch, needed(prepared, 1) / 2)
     with pytest.raises(ValueError, match=r"no micro-batch fits .* --checkpoint_activations both"):
         train_plan.micro_batch(prepared, world("cuda"))
 
 
-def test_what_the_user_says_is_kept_within_the_batch(prepared: start.Prepared) -> None:
+def test_what_the_user_says_is_kept_within_the_batch(prepared: prepare.Prepared) -> None:
     fixed = replace(prepared, config=replace(prepared.config, micro_batch=48))
     assert train_plan.micro_batch(fixed, world("cpu")) == 48
     assert train_plan.micro_batch(fixed, world("cpu", ranks=2)) == 32
@@ -90,6 +90,6 @@ def test_a_survey_counts_what_cannot_be_used_and_what_is_small(tmp_path: Path) -
         workers=0,
         global_batch=2,
     )
-    found = train_plan.survey(start.prepare(config, 1).plan, 0)
+    found = train_plan.survey(prepare.prepare(config, 1).plan, 0)
     assert (found.looked_at, found.usable, found.images, found.small) == (6, 5, 5, 5)
     assert found.tokens > found.targets > 10
