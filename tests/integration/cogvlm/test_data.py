@@ -198,6 +198,22 @@ def test_going_on_is_as_never_having_stopped(
     assert set(rest[2].keys) != set(alone[0].keys)  # the next epoch, in another order
 
 
+def test_a_sample_is_asked_otherwise_in_the_next_epoch(
+    five: dict[str, Path], tokenizer: str
+) -> None:
+    plan = plan_of(f"rec={five['rec']}", tokenizer)
+    steps = len(epoch(plan))
+    first, again, second = (
+        rows_by_key(works(plan, each, micro_batch=1))
+        for each in (range(steps), range(steps), range(steps, 2 * steps))
+    )
+    assert first == again
+    assert first.keys() == second.keys()
+    asked_otherwise = [key for key in first if first[key][1] != second[key][1]]
+    assert len(asked_otherwise) > len(first) / 2
+    assert all(first[key][0] == second[key][0] for key in first)  # the images are the same
+
+
 def test_fewer_samples_than_streams(tmp_path: Path, tokenizer: str) -> None:
     few = plan_of(str(write_run(tmp_path / "few", captioned(5))), tokenizer)
     dealt = [works(few, rank=rank, ranks=3, workers=2) for rank in range(3)]

@@ -180,7 +180,8 @@ def test_no_box_of_a_conversation_is_lost(tokenizer: Tokenizer, epoch: int) -> N
         {"role": "user", "content": "what is at <boxes>?", "boxes": [boxes[:1]]},
         {"role": "assistant", "content": "a cat; a dog is at <boxes>", "boxes": [boxes]},
     ]
-    raw = stored("a cat", {"conversations": said}, coordinates())
+    fields = {"conversations": said, "noun_chunks": [[0, 5, 0.4, 0.4, 0.6, 0.6, 0.9]]}
+    raw = stored("a cat", fields, coordinates())
     sample = made(tokenizer, raw, "dialogue", augment=STRONG, epoch=epoch)
     text, where = answer(tokenizer, sample), window(sample.images[0])
     found = boxtext.decode(text.partition(" at ")[2])
