@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +20,14 @@ from torch import Tensor
 
 from cogvlm import flops, optim, sharded
 from cogvlm.config import ModelConfig
-from cogvlm.data import DataPlan, Work, blank, loader
+from cogvlm.data import Work, blank, loader
 from cogvlm.distributed import World
 from cogvlm.image import normalise
 from cogvlm.layout import Batch
 from cogvlm.model import CogVLM
 from cogvlm.optim import Average
 from cogvlm.order import number
+from cogvlm.parts import DataPlan
 from cogvlm.snapshots import State, Writer
 from cogvlm.train_config import TrainConfig
 from cogvlm.watch import NoWatch, StepReport, Watch
@@ -65,7 +66,7 @@ class Run:
 
 
 def train(run: Run) -> None:
-    """Run all steps that are left, or until SIGTERM; the last thing is a snapshot."""
+    """Run all steps that are left, or until SIGTERM or Ctrl-C; the last thing is a snapshot."""
     config, world = run.config, run.world
     works = loader(
         run.plan,
@@ -77,7 +78,7 @@ def train(run: Run) -> None:
         pin=world.device.type == "cuda",
     )
     score: float | None = None
-    with stop_requests() as stop:
+    with stop_requests() as stop, closing(works):
         for work in works:
             at_resolution(run, run.model_at(work.step))
             report, must_stop = step(run, work, stop_asked=bool(stop))
@@ -90,7 +91,9 @@ def train(run: Run) -> None:
                 save(run, score)
                 score = None
             if must_stop:
-                run.watch.event("stop", reason="SIGTERM")
+                run.watch.event(
+                    "stop", reason=signal.Signals(max(stop, default=signal.SIGTERM)).name
+                )
                 break
     run.writer.wait()
 
@@ -292,10 +295,17 @@ def seed_all(seed: int, step: int, rank: int) -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """Collect SIGTERM instead of dying of it: the list is no longer empty."""
+    """Collect SIGTERM and Ctrl-C instead of dying of them; a second Ctrl-C interrupts."""
     caught: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+
+    def catch(number: int, _: object) -> None:
+        if number == signal.SIGINT and number in caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield caught
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

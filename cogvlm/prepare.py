@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from cogvlm.augment import Augment
 from cogvlm.config import ModelConfig
-from cogvlm.data import DataPlan, check, tokenizer_file
 from cogvlm.mixture import Component, open_mixture
 from cogvlm.order import streams_of
+from cogvlm.parts import DataPlan, check, tokenizer_file
 from cogvlm.presets import overridden, preset
 from cogvlm.tokenizer import Tokenizer
 from cogvlm.train_config import TrainConfig

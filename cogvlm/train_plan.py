@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cogvlm.activations import activations
-from cogvlm.data import DataPlan
 from cogvlm.groups import counts
 from cogvlm.layout import IGNORE
 from cogvlm.order import shares
+from cogvlm.parts import DataPlan
 from cogvlm.plan import state_bytes
 from cogvlm.samples import SampleMaker
 from cogvlm.tasks import Skip

@@ -36,6 +36,7 @@ class Training:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                start_new_session=True,
             )
             for rank in range(ranks)
         ]
@@ -62,9 +63,9 @@ class Training:
             time.sleep(0.02)
 
     def send(self, number: signal.Signals) -> None:
-        """Signal every rank."""
+        """Signal every rank and its loader processes, as schedulers do."""
         for process in self.processes:
-            process.send_signal(number)
+            os.killpg(process.pid, number)
 
 
 def finish(*arguments: object, ranks: int = 1) -> str:

@@ -30,9 +30,10 @@ from toy_shards import (
 )
 from toy_tokenizer import write
 
-from cogvlm.data import DataPlan, Part, Work, ahead, blank, check, loader, tokenizer_file, work_of
+from cogvlm.data import Work, ahead, blank, loader, work_of
 from cogvlm.layout import IGNORE, Batch
 from cogvlm.mixture import open_mixture
+from cogvlm.parts import DataPlan, Part, check, tokenizer_file
 from cogvlm.presets import debug
 from cogvlm.samples import SampleMaker
 from cogvlm.tasks import SkipReason

@@ -102,11 +102,14 @@ def test_a_world_size_that_does_not_fit_is_refused_and_told_which_do(
     assert "8 streams: it goes on exactly with 1, 2, 4, 8 (ranks x workers)" in said
 
 
-def test_sigterm_writes_a_snapshot_and_ends_well(data: tuple[object, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_writes_a_snapshot_and_ends_well(
+    asked: signal.Signals, data: tuple[object, ...], tmp_path: Path
+) -> None:
     flags = (*data, "--output", tmp_path, "--workers", 1, "--steps", 2000)
     with Training(*flags) as training:
         training.wait_for_snapshot(tmp_path, 3)
-        training.send(signal.SIGTERM)
+        training.send(asked)
         code, said = training.ended()
     assert code == 0, said
     last = snapshots.latest(tmp_path)
