@@ -52,6 +52,7 @@ def test_a_spread_out_model_computes_what_the_plain_one_does(
         precision="fp32", compile=compile, checkpoint_activations=checkpointed, trains=TRAINS
     )  # type: ignore[arg-type]
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     with distributed.world("cpu") as world:
         model = sharded.empty(CONFIG, run, world)
         sharded.hand_out(model, dict(init.build(CONFIG).named_parameters()), world)
