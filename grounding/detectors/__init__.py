@@ -1,0 +1,1 @@
+"""Detectors besides GLIP: of transformers, and a toy for rendered scenes."""

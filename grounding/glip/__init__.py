@@ -1,0 +1,1 @@
+"""GLIP v1 in plain PyTorch; see `model` and `load`."""
