@@ -42,27 +42,36 @@ def append_run(
     seed: int,
 ) -> Sizes:
     """Append one run to a segment file and return the byte sizes of its segments."""
-    sorted_rows = _Sorted(rows, KEPT, num_buckets, seed)
-    sorted_tombstones = _Sorted(tombstones, TOMBSTONE, num_buckets, seed)
+    tables = [
+        pa.Table.from_batches(batches, schema).unify_dictionaries()
+        for batches, schema in ((rows, KEPT), (tombstones, TOMBSTONE))
+    ]
+    ordered = [_Sorted(table, _buckets(table, num_buckets, seed), num_buckets) for table in tables]
     return [
-        [
-            _append(file, each.bucket(number), each.schema)
-            for each in (sorted_rows, sorted_tombstones)
-        ]
+        [_append(file, each.bucket(number), each.schema) for each in ordered]
         for number in range(num_buckets)
     ]
 
 
-class _Sorted:
-    """Batches in bucket order, copied a window at a time: they never exist twice as a whole."""
+def append_sorted(
+    file: BinaryIO, table: pa.Table, buckets: npt.NDArray[np.uint32], num_buckets: int
+) -> list[int]:
+    """Append a table cut by bucket to a segment file and return the byte size of each segment."""
+    ordered = _Sorted(table, buckets, num_buckets)
+    return [_append(file, ordered.bucket(number), table.schema) for number in range(num_buckets)]
 
-    def __init__(
-        self, batches: Sequence[pa.RecordBatch], schema: pa.Schema, num_buckets: int, seed: int
-    ) -> None:
-        self.schema = schema
-        self._table = pa.Table.from_batches(batches, schema).unify_dictionaries()
-        hashes = pa.concat_arrays([pa.array([], HASH), *self._table.column("url_hash").chunks])
-        buckets = bucket_of(hashes, num_buckets, seed)
+
+def _buckets(table: pa.Table, num_buckets: int, seed: int) -> npt.NDArray[np.uint32]:
+    hashes = pa.concat_arrays([pa.array([], HASH), *table.column("url_hash").chunks])
+    return bucket_of(hashes, num_buckets, seed)
+
+
+class _Sorted:
+    """Rows in bucket order, copied a window at a time: they never exist twice as a whole."""
+
+    def __init__(self, table: pa.Table, buckets: npt.NDArray[np.uint32], num_buckets: int) -> None:
+        self.schema = table.schema
+        self._table = table
         self._order = np.argsort(buckets, kind="stable") if num_buckets > 1 else None
         self._ends = np.cumsum(np.bincount(buckets, minlength=num_buckets))
         self._number, self._window = -1, self._table

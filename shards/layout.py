@@ -53,7 +53,7 @@ def find(store: Store) -> Layout:
     except FileNotFoundError:
         return _without_manifest(store)
     found = manifest.read(store)
-    if found.stage != "download":
+    if found.stage in ("filter", "mix"):
         raise ValueError(
             f"{store.root}: this run stopped after {found.stage!r} and has no images yet; "
             f"type: python -m pipelines.download --output={store.root}"
