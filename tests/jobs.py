@@ -137,12 +137,15 @@ def picture(seed: int) -> bytes:
 
 
 def covered(root: Path) -> dict[str, str]:
-    """Return the sha256 of every file that promise 2 covers, by its name in the run."""
+    """Return the sha256 of every file that promise 2 covers, by its name in the run.
+
+    A name with a dot in front is a file that a killed process was writing; no reader sees it.
+    """
     files = [path for name in COVERED for path in (root / name, *(root / name).rglob("*"))]
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".")
     }
 
 
