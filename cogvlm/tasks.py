@@ -8,11 +8,11 @@ under a reason.
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import xxhash
@@ -21,10 +21,13 @@ from torch import Tensor
 from cogvlm.tokens import IMAGE_MARK, Picture, Segment, Text, Turn, dialogue
 from cogvlm.train_config import TaskName
 from shards import boxtext
+from shards.ambiguity import AmbiguityReason, ambiguous, phrase_at
 from shards.identity import Domain, choice
+from shards.phrases import Phrase as Record
 
 BOXES_MARK = "<boxes>"
 MAX_BOXES = 10  # of one phrase, the best first
+_LEADING_A = re.compile(r"^an?\s+", re.IGNORECASE)
 _HUGE = 1e9  # no place of a caption and no coordinate is that far off
 
 # "Where is {phrase}?" is the paper's wording; the others are ours.
@@ -57,7 +60,7 @@ class SkipReason(StrEnum):
     IMAGE_DAMAGED = "image_damaged"
     DOES_NOT_FIT = "does_not_fit"  # too long, or an image right after an answer
     NO_TEXT = "no_text"
-    NO_PHRASE = "no_phrase"  # with a box and without a twin in the caption
+    NO_PHRASE = "no_phrase"  # with a box, and clear by itself
     BAD_BOXES = "bad_boxes"  # not four finite numbers, or of no part of the caption
     BAD_CONVERSATION = "bad_conversation"  # roles or marks that do not fit
     BAD_DOCUMENT = "bad_document"
@@ -119,27 +122,27 @@ def caption(example: Example) -> list[Segment]:
 
 def rec(example: Example) -> list[Segment]:
     """Referring expression comprehension: a phrase in, its boxes out."""
-    phrase, text = _one_phrase(example)
+    phrase = _one_of(judged(example, "rec"), example)
+    text = _LEADING_A.sub("the ", example.caption[phrase.start : phrase.end])
     question = example.word(WHERE, "rec").format(phrase=text)
     return _dialogue(example, [Turn(_plain(question), _box_text(phrase.boxes_xyxy))])
 
 
 def reg(example: Example) -> list[Segment]:
     """Referring expression generation: boxes in, the phrase out."""
-    phrase, text = _one_phrase(example)
+    phrase = _one_of(judged(example, "reg"), example)
     question = example.word(WHAT, "reg").format(boxes=_box_text(phrase.boxes_xyxy))
-    return _dialogue(example, [Turn(question, f"{text[:1].upper()}{text[1:]}.")])
+    text = example.caption[phrase.start : phrase.end]
+    answer = f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+    return _dialogue(example, [Turn(question, answer)])
 
 
 def grounded_caption(example: Example) -> list[Segment]:
     """Return a question, and the caption with box text after each phrase."""
-    text, found = _text(example), phrases(example.fields, example.caption)
-    if not found:
+    captions = grounded_captions(example)
+    if not captions:
         raise Skip(SkipReason.NO_PHRASE)
-    for phrase in reversed(_apart(found)):
-        box_text = _box_text(phrase.boxes_xyxy)
-        text = f"{text[: phrase.end]} {box_text}{text[phrase.end :]}"
-    return _dialogue(example, [Turn(example.word(GROUND, "grounded_caption"), text)])
+    return _dialogue(example, [Turn(example.word(GROUND, "grounded_caption"), captions[0])])
 
 
 def chat(example: Example) -> list[Segment]:
@@ -269,30 +272,63 @@ def phrases(fields: Mapping[str, Any], caption: str) -> list[Phrase]:
     return [phrase for phrase in found if _box_text(phrase.boxes_xyxy)]
 
 
-def _one_phrase(example: Example) -> tuple[Phrase, str]:
-    """Return the phrase of this visit, one whose text names nothing else in the caption."""
-    whole, found = _text(example), phrases(example.fields, example.caption)
-    named = Counter(whole[start:end].casefold() for start, end in _spans(example.fields))
-    texts = [whole[phrase.start : phrase.end] for phrase in found]
-    usable = [
-        (phrase, phrase_text)
-        for phrase, phrase_text in zip(found, texts, strict=True)
-        if named[phrase_text.casefold()] == 1
+def recs(example: Example) -> list[Phrase]:
+    """Return the phrases whose boxes may be asked for."""
+    return [phrase for phrase, reason in judged(example, "rec") if reason is None]
+
+
+def regs(example: Example) -> list[Phrase]:
+    """Return the phrases that may be asked for, given their boxes."""
+    return [phrase for phrase, reason in judged(example, "reg") if reason is None]
+
+
+def grounded_captions(example: Example) -> list[str]:
+    """Return the caption with box text after each phrase; nothing where no phrase has a box."""
+    text, found = _text(example), phrases(example.fields, example.caption)
+    for phrase in reversed(_apart(found)):
+        box_text = _box_text(phrase.boxes_xyxy)
+        text = f"{text[: phrase.end]} {box_text}{text[phrase.end :]}"
+    return [text] if found else []
+
+
+def judged(
+    example: Example, task: Literal["rec", "reg"]
+) -> list[tuple[Phrase, AmbiguityReason | None]]:
+    """Return the phrases with boxes, and why one does not stand for its boxes by itself."""
+    whole = _text(example)
+    boxed = {(each.start, each.end): each for each in phrases(example.fields, example.caption)}
+    said = _records(example)
+    boxes = [boxed[span].boxes_xyxy if span in boxed else () for span in said]
+    reasons = ambiguous([*said.values()], whole, boxes, task)
+    return [
+        (boxed[span], reason) for span, reason in zip(said, reasons, strict=True) if span in boxed
     ]
+
+
+def _one_of(found: list[tuple[Phrase, AmbiguityReason | None]], example: Example) -> Phrase:
+    """Return the phrase of this visit."""
+    usable = [phrase for phrase, reason in found if reason is None]
     if not usable:
-        raise Skip(SkipReason.NO_PHRASE)
+        raise Skip(SkipReason.NO_PHRASE, ", ".join(reason for _, reason in found if reason))
     return usable[example.choose(Domain.TASK, "phrase", len(usable))]
 
 
-def _spans(fields: Mapping[str, Any]) -> set[tuple[int, int]]:
-    """Return where the caption names something, with boxes or without."""
-    ends: list[Any] = [row[:2] for row in box_rows(fields, "noun_chunks")]
-    others = fields.get("phrases")
+def _records(example: Example) -> dict[tuple[int, int], Record]:
+    """Return all phrases of the caption by their spans, made up where only a span is known."""
+    spans = [(int(row[0]), int(row[1])) for row in box_rows(example.fields, "noun_chunks")]
+    found = {span: phrase_at(example.caption, *span) for span in spans}
+    others = example.fields.get("phrases")
     for each in others if isinstance(others, list) else ():
-        pair = [each.get("start"), each.get("end")] if isinstance(each, dict) else []
-        if _are_numbers(pair, 2):
-            ends.append(pair)
-    return {(int(start), int(end)) for start, end in ends}
+        pair: list[Any] = [each.get("start"), each.get("end")] if isinstance(each, dict) else []
+        if _are_numbers(pair, 2) and 0 <= pair[0] < pair[1] <= len(example.caption):
+            record = phrase_at(example.caption, int(pair[0]), int(pair[1]))
+            head, part = each.get("head_lemma"), each.get("root_pos")
+            if head and isinstance(head, str):
+                record = replace(record, head_lemma=head)
+            if part and isinstance(part, str):
+                record = replace(record, root_pos=part)
+            found[record.start, record.end] = record
+    return dict(sorted(found.items()))
 
 
 def _apart(found: Sequence[Phrase]) -> list[Phrase]:
@@ -374,4 +410,17 @@ def _ended(segments: list[Segment]) -> list[Segment]:
     raise Skip(SkipReason.NO_TEXT)
 
 
-__all__ = ["LEVELS", "TASKS", "Example", "Phrase", "Skip", "SkipReason", "make", "phrases"]
+__all__ = [
+    "LEVELS",
+    "TASKS",
+    "Example",
+    "Phrase",
+    "Skip",
+    "SkipReason",
+    "grounded_captions",
+    "judged",
+    "make",
+    "phrases",
+    "recs",
+    "regs",
+]

@@ -17,6 +17,7 @@ from shards.schema import LEVELS as SHARD_LEVELS
 
 CAPTION = "a red square beside a blue circle"
 SQUARE, CIRCLE = (0, 12), (20, 33)
+SQUARES = (2, 12)  # without the "a", which would say that there is one
 LEFT, RIGHT = [0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 1.0, 1.0]
 LEFT_TEXT, RIGHT_TEXT = "[[100,200,300,400]]", "[[500,500,999,999]]"
 CHUNKS = [[*SQUARE, *LEFT, 0.9], [*CIRCLE, *RIGHT, 0.8]]
@@ -111,7 +112,7 @@ def test_rec_asks_for_a_phrase_and_answers_its_boxes(
     given = grounded(CAPTION, CHUNKS[:1], template=template)
     expected = {
         f"<0>{before}{question}{after}{{{LEFT_TEXT}|}}"
-        for question in asked(WHERE, phrase="a red square")
+        for question in asked(WHERE, phrase="the red square")
     }
     assert told("rec", given) in expected
 
@@ -125,11 +126,114 @@ def test_rec_and_reg_choose_among_the_phrases_and_all_wordings_come() -> None:
     rec = {told("rec", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(200)}
     assert rec == {
         f"<0>{question}{{{answer}|}}"
-        for phrase, answer in (("a red square", LEFT_TEXT), ("a blue circle", RIGHT_TEXT))
+        for phrase, answer in (("the red square", LEFT_TEXT), ("the blue circle", RIGHT_TEXT))
         for question in asked(WHERE, phrase=phrase)
     }
     reg = {told("reg", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(200)}
     assert len(reg) == 2 * len(WHAT)
+
+
+WALKING = "A man and a woman are walking together."
+LOOKING = "A man is running, while another man is looking."
+
+
+def spans_in(caption: str, *texts: str) -> list[tuple[int, int]]:
+    found, end = [], 0
+    for text in texts:
+        start = caption.index(text, end)
+        end = start + len(text)
+        found.append((start, end))
+    return found
+
+
+@pytest.mark.parametrize("has_records", [True, False])
+@pytest.mark.parametrize(
+    ("caption", "texts", "recs", "regs", "grounded_caption"),
+    [
+        (
+            WALKING,
+            ("A man", "a woman"),
+            [("the man", LEFT_TEXT), ("the woman", RIGHT_TEXT)],
+            [("A man.", LEFT_TEXT), ("A woman.", RIGHT_TEXT)],
+            f"A man {LEFT_TEXT} and a woman {RIGHT_TEXT} are walking together.",
+        ),
+        (
+            LOOKING,
+            ("A man", "another man"),
+            [],
+            [],
+            f"A man {LEFT_TEXT} is running, while another man {RIGHT_TEXT} is looking.",
+        ),
+    ],
+)
+def test_the_two_sentences_of_the_paper(
+    caption: str,
+    texts: tuple[str, str],
+    recs: list[tuple[str, str]],
+    regs: list[tuple[str, str]],
+    grounded_caption: str,
+    has_records: bool,
+) -> None:
+    spans = spans_in(caption, *texts)
+    rows = [[*span, *box, 0.9] for span, box in zip(spans, (LEFT, RIGHT), strict=True)]
+    fields: dict[str, Any] = {"noun_chunks": rows}
+    if has_records:
+        fields["phrases"] = [
+            {"start": start, "end": end, "head_lemma": text.split()[-1], "root_pos": "NOUN"}
+            for (start, end), text in zip(spans, texts, strict=True)
+        ]
+    given = [example(caption, fields, key=f"{key}") for key in range(100)]
+    assert len(tasks.recs(given[0])) == len(recs)
+    assert len(tasks.regs(given[0])) == len(regs)
+    assert tasks.grounded_captions(given[0]) == [grounded_caption]
+    if recs:
+        assert {told("rec", each) for each in given} == {
+            f"<0>{question}{{{boxes}|}}"
+            for phrase, boxes in recs
+            for question in asked(WHERE, phrase=phrase)
+        }
+        assert {told("reg", each) for each in given} == {
+            f"<0>{question}{{{phrase}|}}"
+            for phrase, boxes in regs
+            for question in asked(WHAT, boxes=boxes)
+        }
+    else:
+        why = (SkipReason.NO_PHRASE, "same_head, anaphor")
+        assert skipped("rec", given[0]) == skipped("reg", given[0]) == why
+
+
+def test_a_phrase_without_a_box_makes_its_twin_unclear() -> None:
+    (man, _), spans = spans_in(LOOKING, "A man", "another man"), spans_in(LOOKING, "another man")
+    fields: dict[str, Any] = {"noun_chunks": [[*man, *LEFT, 0.9]]}
+    assert len(tasks.recs(example(LOOKING, fields))) == 1
+    fields["phrases"] = [{"start": start, "end": end} for start, end in spans]
+    assert skipped("rec", example(LOOKING, fields)) == (SkipReason.NO_PHRASE, "same_head")
+    assert skipped("reg", example(LOOKING, fields)) == (SkipReason.NO_PHRASE, "same_head")
+
+
+def test_the_image_itself_is_described_and_not_searched() -> None:
+    given = grounded("a field of corn", [[0, 7, 0.0, 0.0, 1.0, 1.0, 0.9]])
+    assert skipped("rec", given) == (SkipReason.NO_PHRASE, "whole_image")
+    assert told("reg", given).endswith("{A field.|}")
+
+
+def test_an_answer_ends_with_one_period() -> None:
+    assert told("reg", grounded("the U.S. flag", [[0, 8, *LEFT, 0.9]])).endswith("{The U.S.|}")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("a dog", "the dog"),
+        ("An owl", "the owl"),
+        ("the dog", "the dog"),
+        ("animal a", "animal a"),
+        ("apples", "apples"),
+    ],
+)
+def test_a_question_is_about_the_one_that_is_there(phrase: str, expected: str) -> None:
+    found = told("rec", grounded(phrase, [[0, len(phrase), *LEFT, 0.9]]))
+    assert found in {f"<0>{each}{{{LEFT_TEXT}|}}" for each in asked(WHERE, phrase=expected)}
 
 
 def test_grounded_captions_have_boxes_after_each_phrase() -> None:
@@ -141,7 +245,7 @@ def test_grounded_captions_have_boxes_after_each_phrase() -> None:
 
 
 def test_several_boxes_of_a_phrase_come_by_score() -> None:
-    chunks = [[*SQUARE, *RIGHT, 0.4], [*SQUARE, *LEFT, 0.9]]
+    chunks = [[*SQUARES, *RIGHT, 0.4], [*SQUARES, *LEFT, 0.9]]
     found = told("rec", grounded(CAPTION, chunks))
     assert found.endswith("{[[100,200,300,400;500,500,999,999]]|}")
 
@@ -151,7 +255,7 @@ def test_only_the_ten_best_boxes_are_named() -> None:
         return [0.01 * number, 0.0, 1.0, 1.0]
 
     numbers = [7, 1, 12, 3, 9, 0, 5, 11, 2, 8, 4, 10, 6]
-    chunks = [[*SQUARE, *box(number), number / 20] for number in numbers]
+    chunks = [[*SQUARES, *box(number), number / 20] for number in numbers]
     best = ";".join(f"{10 * number:03d},000,999,999" for number in range(12, 12 - MAX_BOXES, -1))
     assert told("rec", grounded(CAPTION, chunks)).endswith(f"{{[[{best}]]|}}")
 
@@ -192,7 +296,7 @@ def test_a_twin_without_a_box_counts_as_well() -> None:
     fields = {"noun_chunks": [[0, 5, *LEFT, 0.9]], "phrases": phrases}
     assert skipped("rec", example(caption, fields))[0] == SkipReason.NO_PHRASE
     fields["phrases"] = phrases[:1]
-    assert "a dog" in told("rec", example(caption, fields))
+    assert "the dog" in told("rec", example(caption, fields))
     answer = f"a dog {LEFT_TEXT} and a dog"
     assert told("grounded_caption", example(caption, fields)).endswith(f"{{{answer}|}}")
 
