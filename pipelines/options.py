@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
-StageName = Literal["filter", "mix", "download", "launch"]
+StageName = Literal[
+    "filter", "mix", "download", "phrases", "labels", "boxes", "choose", "select", "pack", "launch"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +28,13 @@ class Option:
     metavar: str | None = None
 
 
-def _output(stage: StageName, name: str, help: str, **more: Any) -> Option:
+def output(stage: StageName, name: str, help: str, **more: Any) -> Option:
+    """Declare an option that changes the bytes of a stage."""
     return Option(name=name, help=help, stage=stage, affects_output=True, **more)
 
 
-def _launch(name: str, help: str, **more: Any) -> Option:
+def launch(name: str, help: str, **more: Any) -> Option:
+    """Declare an option that changes how a job runs, and no byte of what it writes."""
     return Option(name=name, help=help, stage="launch", affects_output=False, **more)
 
 
@@ -71,53 +75,53 @@ def _environment_int(name: str, default: int) -> int:
     return int(value) if value.isdigit() else default
 
 
-SEED = _output("filter", "seed", "seed of every random-looking choice", type=int, default=0)
+SEED = output("filter", "seed", "seed of every random-looking choice", type=int, default=0)
 
 FILTER_OPTIONS = (
-    _output(
+    output(
         "filter",
         "input",
         "metadata to read; repeatable; SOURCE is generic where it is left out",
         repeat=True,
         metavar="[SOURCE=]GLOB",
     ),
-    _output("filter", "preset", "which rules with which thresholds", default="cogvlm"),
-    _output(
+    output("filter", "preset", "which rules with which thresholds", default="cogvlm"),
+    output(
         "filter",
         "set",
         "change a rule's parameter for one source or all (*); repeatable",
         repeat=True,
         metavar="SOURCE.FILTER.PARAM=VALUE",
     ),
-    _output(
+    output(
         "filter",
         "columns",
         "column names (or positions, for files without a header) of generic inputs",
         metavar="url=URL,caption=TEXT,…",
     ),
-    _output(
+    output(
         "filter",
         "nsfw_missing",
         "what to do with sources that carry no safety score at all",
         choices=("keep", "drop", "defer", "join"),
     ),
-    _output("filter", "limit", "only the first N rows of each source", type=positive),
-    _output("filter", "sample", "only this share of the URLs, chosen by hash", type=fraction),
-    _output(
+    output("filter", "limit", "only the first N rows of each source", type=positive),
+    output("filter", "sample", "only this share of the URLs, chosen by hash", type=fraction),
+    output(
         "filter",
         "funnel",
         "full: every rule on every row, with overlap; first: later rules on survivors",
         choices=("full", "first"),
         default="full",
     ),
-    _output(
+    output(
         "filter",
         "rejects",
         "rejected rows to keep: none, some per reason, or all",
         choices=("none", "sample", "all"),
         default="sample",
     ),
-    _output(
+    output(
         "filter",
         "allow_address",
         "network range exempt from the address and port rules, in filter and fetcher; repeatable",
@@ -128,20 +132,20 @@ FILTER_OPTIONS = (
 )
 
 MIX_OPTIONS = (
-    _output(
+    output(
         "mix",
         "source_rank",
         "sources in order of preference where several hold one URL",
         metavar="SOURCE,SOURCE,…",
     ),
-    _output(
+    output(
         "mix",
         "safety_scope",
         "url: a URL that one row's safety rule rejects is dropped everywhere; row: only that row",
         choices=("url", "row"),
         default="url",
     ),
-    _output(
+    output(
         "mix",
         "shard_size",
         "planned rows per shard (default 10000, ground store 2500)",
@@ -150,121 +154,119 @@ MIX_OPTIONS = (
 )
 
 DOWNLOAD_OPTIONS = (
-    _output(
+    output(
         "download",
         "store",
         "profile of stored images: stage1 = 256 px, stage2 = 512 px, ground = 800/1333 px",
         choices=("stage1", "stage2", "ground"),
         default="stage2",
     ),
-    _output(
+    output(
         "download", "image_size", "stored size in pixels, as resize_mode takes it", type=positive
     ),
-    _output(
+    output(
         "download",
         "resize_mode",
         "as img2dataset names them; keep_ratio sizes the short side",
         choices=("no", "keep_ratio", "keep_ratio_largest", "border", "center_crop", "fixed"),
     ),
-    _output("download", "max_long_side", "longest stored side in pixels", type=positive),
-    _output("download", "encode_format", "format of stored images", choices=("jpg", "png", "webp")),
-    _output(
+    output("download", "max_long_side", "longest stored side in pixels", type=positive),
+    output("download", "encode_format", "format of stored images", choices=("jpg", "png", "webp")),
+    output(
         "download", "encode_quality", "quality of stored JPEG and WebP, 1 to 100", type=positive
     ),
-    _output(
+    output(
         "download",
         "resizer",
         "pillow, or torch (faster; needs torch on the workers)",
         choices=("pillow", "torch"),
         default="pillow",
     ),
-    _output(
+    output(
         "download", "max_pixels", "largest image that is decoded", type=positive, default=64_000_000
     ),
-    _output(
+    output(
         "download",
         "max_body_bytes",
         "largest body that is fetched",
         type=positive,
         default=20_000_000,
     ),
-    _output(
+    output(
         "download",
         "ignore_opt_out",
         "fetch also what X-Robots-Tag or tdm-reservation reserves",
         flag=True,
     ),
-    _output(
+    output(
         "download",
         "fetch_engine",
         "groundwork, or img2dataset: no guards against hostile URLs (see --i_trust_these_urls)",
         choices=("groundwork", "img2dataset"),
         default="groundwork",
     ),
-    _launch("i_trust_these_urls", "accept that img2dataset's fetcher has no guards", flag=True),
-    _launch("connections", "transfers at a time per process", type=positive, default=64),
-    _launch("fetch_deadline_s", "longest time for one fetch", type=seconds, default=20.0),
-    _launch("retries", "further attempts after a transient failure", type=natural, default=2),
-    _launch("host_rate", "requests per second: HOST=N, default=N", metavar="HOST=N,…"),
-    _launch("max_mbps", "megabits per second received, per process", type=seconds),
-    _launch("dns_servers", "resolvers to ask instead of the system's", metavar="ADDRESS,…"),
-    _launch("user_agent", "sent with every request; add a way to reach you"),
-    _launch("spool_dir", "local folder for images of unfinished shards"),
-    _launch(
+    launch("i_trust_these_urls", "accept that img2dataset's fetcher has no guards", flag=True),
+    launch("connections", "transfers at a time per process", type=positive, default=64),
+    launch("fetch_deadline_s", "longest time for one fetch", type=seconds, default=20.0),
+    launch("retries", "further attempts after a transient failure", type=natural, default=2),
+    launch("host_rate", "requests per second: HOST=N, default=N", metavar="HOST=N,…"),
+    launch("max_mbps", "megabits per second received, per process", type=seconds),
+    launch("dns_servers", "resolvers to ask instead of the system's", metavar="ADDRESS,…"),
+    launch("user_agent", "sent with every request; add a way to reach you"),
+    launch("spool_dir", "local folder for images of unfinished shards"),
+    launch(
         "items_per_process", "shards that one process works on at a time", type=positive, default=2
     ),
-    _launch(
-        "item_deadline_s", "longest time for one shard's fetches", type=seconds, default=1200.0
-    ),
+    launch("item_deadline_s", "longest time for one shard's fetches", type=seconds, default=1200.0),
 )
 
 LAUNCH_OPTIONS = (
-    _launch("workers", "local processes or threads (default 1)", type=positive),
-    _launch(
+    launch("workers", "local processes or threads (default 1)", type=positive),
+    launch(
         "worker_mode",
         "how local workers run",
         choices=("processes", "threads"),
         default="processes",
     ),
-    _launch(
+    launch(
         "num_tasks",
         "launchers that share this output",
         type=positive,
         default=_environment_int("SLURM_NTASKS", 1),
     ),
-    _launch(
+    launch(
         "task_index",
         "which of them this is, from 0",
         type=natural,
         default=_environment_int("SLURM_PROCID", 0),
     ),
-    _launch("lease_s", "seconds between refreshes of a lease", type=seconds, default=30.0),
-    _launch(
+    launch("lease_s", "seconds between refreshes of a lease", type=seconds, default=30.0),
+    launch(
         "stall_timeout_s",
         "end the run when no item and no row finishes for so long",
         type=seconds,
         default=2400.0,
     ),
-    _launch("max_unreadable", "corrupt files to allow and count", type=natural, default=0),
-    _launch(
+    launch("max_unreadable", "corrupt files to allow and count", type=natural, default=0),
+    launch(
         "gc_min_age_s",
         "age after which a losing attempt is removed (1 h local, 24 h else)",
         type=seconds,
     ),
-    _launch("dry_run", "print the plan and stop", flag=True),
-    _launch("overwrite", "remove what is in the output first", flag=True),
-    _launch("allow_library_change", "go on with other library versions and record it", flag=True),
+    launch("dry_run", "print the plan and stop", flag=True),
+    launch("overwrite", "remove what is in the output first", flag=True),
+    launch("allow_library_change", "go on with other library versions and record it", flag=True),
 )
 
-RETRY_FAILED = _launch(
+RETRY_FAILED = launch(
     "retry_failed",
     "fetch again what failed for a passing reason (dns_error, timeout, http_server_error, …)",
     flag=True,
 )
-OUTPUT = _launch("output", "run directory: a path, gs://… or s3://…")
+OUTPUT = launch("output", "run directory: a path, gs://… or s3://…")
 STOP_OPTIONS = (
-    _launch("stop_after", "stop when this stage is done", choices=("filter", "mix")),
-    _launch("metadata_only", "the same as --stop_after filter", flag=True),
+    launch("stop_after", "stop when this stage is done", choices=("filter", "mix")),
+    launch("metadata_only", "the same as --stop_after filter", flag=True),
 )
 
 JOB_OPTIONS = (

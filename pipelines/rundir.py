@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filters import Chain
+from pipelines.ground_job.options import GROUND_OPTIONS
 from pipelines.options import JOB_OPTIONS
 from pipelines.run_inputs import Inputs
 from shards.commit import encode
+from shards.dataset import Dataset
 from shards.schema import CONTRACT_VERSION
 from shards.store import Store
 
@@ -29,6 +31,10 @@ _FOLDERS = [
     "tombstones",
     "rejects",
     "buckets",
+    "phrases",
+    "labels",
+    "boxes",
+    "choice",
     "plan",
     "shards",
     "leases",
@@ -84,6 +90,11 @@ def clear(store: Store, inputs: Inputs) -> None:
             raise ValueError(
                 f"--overwrite would remove the input {file.path}; give another --output"
             )
+    clear_files(store)
+
+
+def clear_files(store: Store) -> None:
+    """Remove everything of the run that is in the output."""
     for folder in (_REMOVED_FIRST, *_FOLDERS):
         store.delete_tree(folder)
     for name in _FILES:
@@ -115,6 +126,29 @@ def write_run_json(
         },
         "rule_settings": {source: dict(settings) for source, settings in rules.items()},
         "rules": {source: chain.spec() for source, chain in chains.items()},
+        "library_changes": [],
+    }
+    store.create(RUN_JSON, encode(recorded))
+
+
+def write_ground_json(
+    store: Store, values: argparse.Namespace, dataset: Dataset, command: Sequence[str]
+) -> None:
+    """Record what a grounding run is, unless an earlier start of it did."""
+    recorded = {
+        "contract_version": CONTRACT_VERSION,
+        "started_s": round(time.time(), 3),
+        "command": list(command),
+        "input": {
+            "spec": dataset.spec,
+            "fingerprint": dataset.fingerprint,
+            "samples": dataset.samples,
+        },
+        "options": {
+            option.name: getattr(values, option.name)
+            for option in GROUND_OPTIONS
+            if option.affects_output
+        },
         "library_changes": [],
     }
     store.create(RUN_JSON, encode(recorded))

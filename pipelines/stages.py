@@ -147,7 +147,7 @@ class Run:
 
     def _close_download(self) -> None:
         done = sweeps.newest_results(self.store)
-        self.shards = tuple(_shard_entry(each) for each in done)
+        self.shards = tuple(shard_entry(each) for each in done)
         self._close("download", accounting.download_line([each.result for each in done]))
 
     def _plan(
@@ -245,7 +245,8 @@ def _download_items(done: Sequence[Done], shard_rows: int) -> Iterator[DownloadI
             number += 1
 
 
-def _shard_entry(done: Done) -> ShardEntry:
+def shard_entry(done: Done) -> ShardEntry:
+    """Return the manifest's entry of a written shard."""
     files = {file["name"].rpartition(".")[2]: file for file in done.result["files"]}
     return ShardEntry(
         name=done.name,

@@ -17,12 +17,20 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 import filters
 from cogvlm import config as model_config
 from cogvlm.augment import Augment
 from cogvlm.presets import PRESETS as MODELS
 from cogvlm.train_config import TrainConfig
 from cogvlm.train_presets import ABLATIONS, RECIPES, Recipe
+from pipelines.ground_job.options import (
+    BOX_OPTIONS,
+    LABEL_OPTIONS,
+    PHRASE_OPTIONS,
+    SELECT_OPTIONS,
+)
 from pipelines.options import (
     DOWNLOAD_OPTIONS,
     FILTER_OPTIONS,
@@ -34,7 +42,7 @@ from pipelines.options import (
 )
 from pipelines.sources import SOURCES
 from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
-from shards.schema import KEPT, SIDECAR
+from shards.schema import BOXED, KEPT, LABELS, PHRASES, SIDECAR
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -71,6 +79,10 @@ def options_page() -> str:
         ("Filter stage", FILTER_OPTIONS),
         ("Mix stage", MIX_OPTIONS),
         ("Download stage", DOWNLOAD_OPTIONS),
+        ("Grounding: phrases", PHRASE_OPTIONS),
+        ("Grounding: labels", LABEL_OPTIONS),
+        ("Grounding: boxes", BOX_OPTIONS),
+        ("Grounding: selection", SELECT_OPTIONS),
         ("Running", LAUNCH_OPTIONS),
     )
     lines = [
@@ -102,16 +114,11 @@ def columns_page() -> str:
         "",
         "Made from the declarations by `make docs`.",
         "",
-        "## `kept/*.parquet`",
-        "",
-        *_table(("column", "type")),
-        *[_row((f"`{f.name}`", f"`{f.type}`")) for f in KEPT],
-        "",
-        "## `shards/*.parquet`",
-        "",
-        *_table(("column", "type")),
-        *[_row((f"`{f.name}`", f"`{f.type}`")) for f in SIDECAR],
-        "",
+        *_columns("kept/*.parquet", KEPT),
+        *_columns("shards/*.parquet", SIDECAR),
+        *_columns("phrases/*.parquet of a grounding run", PHRASES),
+        *_columns("labels/*.parquet of a grounding run", LABELS),
+        *_columns("choice/*.parquet of a grounding run", BOXED),
         "## Outcomes of a planned row",
         "",
         "Reasons of rules that look at the decoded image (`aspect_ratio`) come in addition.",
@@ -259,6 +266,13 @@ PAGES: dict[str, Callable[[], str]] = {
     "training.md": training_page,
     "training_settings.md": training_settings_page,
 }
+
+
+def _columns(title: str, schema: pa.Schema) -> list[str]:
+    rows = [_row((f"`{field.name}`", f"`{field.type}`")) for field in schema]
+    name, _, rest = title.partition(" ")
+    heading = f"## `{name}` {rest}".rstrip()
+    return [heading, "", *_table(("column", "type")), *rows, ""]
 
 
 def _table(names: Iterable[str]) -> list[str]:

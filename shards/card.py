@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from shards.manifest import Manifest
+from shards.phrases import Phrase
 from shards.sample import FLOAT_FIELDS, ImageSample
 
 _FEATURES = {"int": "int64", "int | None": "int64", "str": "string", "str | None": "string"}
@@ -40,6 +41,7 @@ def _front_matter(manifest: Manifest) -> list[str]:
             for each in fields(ImageSample)
             for line in _json_feature(each.name, each.type)
         ],
+        *[f"  {line}" for line in _grounding() if manifest.level == "grounded"],
         *_feature("__key__", "string"),
         *_feature("__url__", "string"),
         "  splits:",
@@ -47,6 +49,28 @@ def _front_matter(manifest: Manifest) -> list[str]:
         f"    num_examples: {manifest.samples}",
         "---",
     ]
+
+
+def _grounding() -> list[str]:
+    """Return the features that a grounded sample's JSON has besides."""
+    rows = [line for name in ("noun_chunks", "ref_exps") for line in _rows_of_floats(name)]
+    phrase = [
+        line
+        for each in fields(Phrase)
+        for line in _feature(each.name, _FEATURES[str(each.type)])
+    ]
+    return [
+        "  - name: phrases",
+        "    list:",
+        *[f"  {line}" for line in phrase],
+        *rows,
+        *_feature("detector", "string"),
+        *_feature("score_threshold", "float64"),
+    ]
+
+
+def _rows_of_floats(name: str) -> list[str]:
+    return [f"  - name: {name}", "    list:", "      list: float64"]
 
 
 def _feature(name: str, kind: str) -> list[str]:

@@ -102,6 +102,75 @@ DROPPED = pa.schema(
 )
 """`plan/bucket-*.dropped.parquet`: what the mix left out, and for which row."""
 
+PHRASES = pa.schema(
+    [
+        pa.field("key", pa.string()),  # of the input's sample
+        pa.field("outcome", NAME),  # with_phrases, or why there is nothing to look for
+        pa.field(
+            "phrases",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("start", pa.int32()),  # code points of the caption
+                        pa.field("end", pa.int32()),
+                        pa.field("head_start", pa.int32()),
+                        pa.field("head_end", pa.int32()),
+                        pa.field("head_lemma", pa.string()),
+                        pa.field("root_pos", pa.string()),
+                        pa.field("drop_reason", pa.string()),
+                        pa.field("expr_start", pa.int32()),
+                        pa.field("expr_end", pa.int32()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+"""`phrases/000123.parquet` of a grounding job: one row per input sample, in key order."""
+
+LABELS = pa.schema(
+    [
+        pa.field("key", pa.string()),
+        pa.field("outcome", NAME),  # labelled, or why not
+        pa.field("image", HASH),  # first half of the sha256 of the fetched body
+        pa.field("width", pa.int32()),  # stored image, pixels
+        pa.field("height", pa.int32()),
+        pa.field("upsampled", pa.bool_()),  # the detector enlarged it
+        pa.field(
+            "boxes",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("phrase", pa.int32()),  # number among the phrases that were kept
+                        pa.field("x0", pa.float32()),  # 0..1 of the stored image
+                        pa.field("y0", pa.float32()),
+                        pa.field("x1", pa.float32()),
+                        pa.field("y1", pa.float32()),
+                        pa.field("score", pa.float32()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+"""`labels/000123-00.parquet`: what a detector found in up to 1,000 samples, above the floor."""
+
+BOXED = pa.schema(
+    [
+        pa.field("key", pa.string()),  # the new sample's
+        pa.field("image", HASH),
+        pa.field("shard", pa.int32()),  # place in the input
+        pa.field("row", pa.int32()),
+        pa.field("num_boxes", pa.int32()),  # distinct ones
+        pa.field("mean_score", pa.float32()),
+        pa.field("grounding", pa.string()),  # JSON: phrases, noun_chunks, ref_exps
+    ]
+)
+"""An eligible sample on its way to selection: rows of `boxes/*.arrows` and `choice/*.parquet`."""
+
+GROUND_PLAN = pa.schema([*BOXED, pa.field("shard_row", pa.int32())])
+"""`plan/bucket-*.parquet` of a grounding job; one row group is one new shard."""
+
 SIDECAR = pa.schema(
     [
         # img2dataset's columns, so that its users' tools read ours.

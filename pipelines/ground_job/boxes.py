@@ -1,0 +1,197 @@
+"""One boxes item: thresholds and suppression over the labels of an input shard.
+
+Goes in: phrases and labels of a shard. Comes out: `boxes/N.arrows`, the samples with enough boxes
+cut into buckets by image, each with its finished grounding. Cheap: to change a threshold, only the
+stages from here on are run again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grounding.align import LabelRules, Labels, align
+from grounding.detector import Detection
+from pipelines.buckets import append_sorted
+from pipelines.ground_job.foreign import contract_fields
+from pipelines.ground_job.labels import LabelOutcome
+from pipelines.leases import Running
+from shards.access import SampleReader
+from shards.commit import Attempt, Result, commit, run_facts
+from shards.dataset import Dataset
+from shards.phrases import Phrase
+from shards.sample_error import SampleError
+from shards.schema import BOXED
+from shards.store import Store
+
+STAGE = "boxes"
+SIZES = "sizes"  # in the marker: bytes of each bucket's segment
+
+NO_BOX = "no_box"
+TOO_FEW = "below_min_boxes"
+
+_TOP_HEADS = 200  # of an item, in its statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxesItem:
+    """One input shard with its parts."""
+
+    name: str
+    shard: int
+    parts: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxesConfig:
+    """What a boxes item needs to know."""
+
+    dataset: Dataset
+    rules: LabelRules
+    min_boxes: int  # fewer, and the sample is out
+    num_buckets: int
+    stage: str = STAGE
+
+    def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
+        """Align one shard and commit its segments."""
+        started_s = time.time()
+        item = BoxesItem(**{**record, "parts": tuple(record["parts"])})
+        counts = _Counts()
+        rows = [*self._rows(store, item, counts)]
+        running.rows_done = counts.labelled
+        table = pa.Table.from_pylist(rows, BOXED)
+        buckets = bucket_of_images([row["image"] for row in rows], self.num_buckets)
+        with Attempt(store, running.item) as attempt:
+            with open(attempt.path(f"boxes/{item.name}.arrows"), "wb") as file:
+                sizes = append_sorted(file, table, buckets, self.num_buckets)
+            result = {
+                "labelled": counts.labelled,
+                "eligible": len(rows),
+                "left_out": dict(sorted(counts.left_out.items())),
+                "two_boxes": sum(row["num_boxes"] >= 2 for row in rows),
+                SIZES: sizes,
+                **counts.statistics(),
+            }
+            return commit(attempt, result, claimed=False, run=run_facts(started_s))
+
+    def _rows(self, store: Store, item: BoxesItem, counts: _Counts) -> Iterator[dict[str, Any]]:
+        phrases = _read(store, f"phrases/{item.name}.parquet")
+        place = {row["key"]: nth for nth, row in enumerate(phrases)}
+        reader = SampleReader(self.dataset)
+        for part in item.parts:
+            for label in _read(store, f"labels/{part}.parquet"):
+                if label["outcome"] != LabelOutcome.LABELLED:
+                    continue
+                row = place[label["key"]]
+                found = [Phrase.from_json(each) for each in phrases[row]["phrases"]]
+                labels = align(found, detections(found, label["boxes"]), self.rules)
+                counts.add(found, labels)
+                if labels.boxes < self.min_boxes:
+                    counts.left_out[TOO_FEW if labels.boxes else NO_BOX] += 1
+                    continue
+                key = self._key(reader, item.shard, row, label["key"])
+                yield {
+                    "key": key,
+                    "image": label["image"],
+                    "shard": item.shard,
+                    "row": row,
+                    "num_boxes": labels.boxes,
+                    "mean_score": float(np.mean([each[6] for each in labels.noun_chunks])),
+                    "grounding": grounding_json(found, labels),
+                }
+
+    def _key(self, reader: SampleReader, shard: int, row: int, key: str) -> str:
+        if self.dataset.kind == "run":
+            return key
+        raw = reader.read(shard, row)
+        assert not isinstance(raw, SampleError)
+        own: str = contract_fields(raw, self.dataset.kind, row)["key"]
+        return own
+
+
+class _Counts:
+    """What there was to align, and what became of it."""
+
+    def __init__(self) -> None:
+        self.labelled = 0
+        self.left_out: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._boxes_of_image: Counter[int] = Counter()
+        self._heads: Counter[str] = Counter()
+        self._heads_boxed: Counter[str] = Counter()
+
+    def add(self, phrases: Sequence[Phrase], labels: Labels) -> None:
+        self.labelled += 1
+        self._boxes_of_image[min(labels.boxes, 10)] += 1
+        self._outcomes.update(str(each) for row in labels.outcomes for each in row)
+        boxed = {(row[0], row[1]) for row in labels.noun_chunks}
+        for phrase in phrases:
+            if phrase.drop_reason is None:
+                self._heads[phrase.head_lemma] += 1
+                self._heads_boxed[phrase.head_lemma] += (phrase.start, phrase.end) in boxed
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the counts by name; of the heads those that come most often."""
+        heads = sorted(self._heads.items(), key=lambda each: (-each[1], each[0]))[:_TOP_HEADS]
+        return {
+            "box_outcomes": dict(sorted(self._outcomes.items())),
+            "images_by_boxes": {
+                f"{boxes:02d}": count for boxes, count in sorted(self._boxes_of_image.items())
+            },
+            "heads": {head: [count, self._heads_boxed[head]] for head, count in heads},
+        }
+
+
+def detections(phrases: Sequence[Phrase], boxes: Sequence[Mapping[str, Any]]) -> list[Detection]:
+    """Return what a detector found, phrase by phrase, from a row of labels."""
+    kept = sum(phrase.drop_reason is None for phrase in phrases)
+    by_phrase: list[list[Mapping[str, Any]]] = [[] for _ in range(kept)]
+    for box in boxes:
+        by_phrase[box["phrase"]].append(box)
+    return [
+        Detection(
+            np.array(
+                [[box[name] for name in ("x0", "y0", "x1", "y1")] for box in mine], np.float32
+            ).reshape(-1, 4),
+            np.array([box["score"] for box in mine], np.float32),
+        )
+        for mine in by_phrase
+    ]
+
+
+def grounding_json(phrases: Sequence[Phrase], labels: Labels) -> str:
+    """Return what a grounded sample's JSON adds, with floats as float32 prints them."""
+    return json.dumps(
+        {
+            "phrases": [phrase.to_json() for phrase in phrases],
+            "noun_chunks": labels.noun_chunks,
+            "ref_exps": labels.ref_exps,
+        },
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+    )
+
+
+def bucket_of_images(images: Sequence[bytes], num_buckets: int) -> Any:
+    """Return the bucket of every image: its hash is uniform as it is."""
+    words = np.frombuffer(b"".join(images), ">u4").reshape(-1, 4)[:, 0]
+    return (words.astype(np.uint32)) & np.uint32(num_buckets - 1)
+
+
+def _read(store: Store, name: str) -> list[dict[str, Any]]:
+    with store.open(name) as file:
+        rows: list[dict[str, Any]] = pq.ParquetFile(file).read().to_pylist()
+    return rows

@@ -1,0 +1,286 @@
+"""The stages of a grounding job, each from the previous one's files to its own.
+
+As in the filter job a stage is planned from done-markers, run by the launcher and checked, and a
+finished one is only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from grounding import selection
+from grounding.selection import Cut, Histogram
+from pipelines import accounting
+from pipelines.accounting import Line
+from pipelines.ground_job import settings
+from pipelines.ground_job.boxes import SIZES, BoxesItem
+from pipelines.ground_job.choose import ChooseItem, by_image
+from pipelines.ground_job.labels import PART_ROWS, LabelOutcome, PartItem
+from pipelines.ground_job.pack import PackItem
+from pipelines.ground_job.phrases import PhraseOutcome, ShardItem
+from pipelines.ground_job.select import SelectItem
+from pipelines.launch import (
+    Done,
+    Launch,
+    check_fingerprint,
+    plan_stage,
+    read_results,
+    run_stage,
+)
+from pipelines.progress import Progress
+from pipelines.stages import shard_entry
+from pipelines.worker import StageConfig
+from pipelines.workplan import planfile
+from pipelines.workplan.fingerprint import Fingerprint
+from shards import commit, manifest
+from shards.card import render
+from shards.dataset import Dataset
+from shards.identity import Domain, choice, fraction_threshold
+from shards.manifest import Manifest
+from shards.store import Store
+
+
+@dataclass
+class GroundRun:
+    """A grounding job under way."""
+
+    values: argparse.Namespace
+    launch: Launch
+    dataset: Dataset
+    progress: Progress = field(default_factory=Progress)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    lines: list[Line] = field(default_factory=list)
+    library_changes: list[str] = field(default_factory=list)
+    detector: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)  # what the summary tells
+
+    @property
+    def store(self) -> Store:
+        """The run directory."""
+        return self.launch.store
+
+    def phrases(self) -> None:
+        """Extract the phrases of every caption."""
+        found = settings.phrases_fingerprint(self.values, self.dataset)
+        config = settings.phrases_config(self.values, self.dataset)
+        results = self._stage(found, config, shard_items(self.dataset, self.values))
+        samples = sum(each.result["samples"] for each in results)
+        outcomes = _total(results, "outcomes")
+        with_phrases = outcomes.pop(PhraseOutcome.WITH_PHRASES, 0)
+        self._close("phrases", samples, with_phrases, outcomes)
+
+    def labels(self) -> None:
+        """Run the detector over every image with phrases."""
+        found = settings.labels_fingerprint(self.values, self.dataset, self.fingerprints["phrases"])
+        config = settings.labels_config(self.values, self.dataset)
+        results = self._stage(found, config, self._parts())
+        outcomes = _total(results, "outcomes")
+        samples = sum(outcomes.values())
+        labelled = outcomes.pop(LabelOutcome.LABELLED, 0)
+        self._close("labels", samples, labelled, outcomes)
+        names = {each.result["detector"] for each in results}
+        self.detector = min(names, default="")
+        self.facts["upsampled"] = sum(each.result["upsampled"] for each in results)
+
+    def boxes(self) -> None:
+        """Apply thresholds and suppression, and cut by image."""
+        found = settings.boxes_fingerprint(self.values, self.fingerprints["labels"])
+        config = settings.boxes_config(self.values, self.dataset)
+        results = self._stage(found, config, self._boxes_items(), trim=lambda result: result)
+        labelled = sum(each.result["labelled"] for each in results)
+        eligible = sum(each.result["eligible"] for each in results)
+        self._close("boxes", labelled, eligible, _total(results, "left_out"))
+        self.facts["images_by_boxes"] = dict(sorted(_total(results, "images_by_boxes").items()))
+        self.facts["box_outcomes"] = dict(sorted(_total(results, "box_outcomes").items()))
+        self.facts["heads"] = _heads(results)
+
+    def choose(self) -> Histogram:
+        """Let every image count once; returns the histogram of all of them."""
+        found = settings.choose_fingerprint(self.values, self.fingerprints["boxes"])
+        results = self._stage(found, settings.choose_config(self.values), self._choose_items())
+        eligible = sum(each.result["eligible"] for each in results)
+        chosen = sum(each.result["chosen"] for each in results)
+        self._close("choose", eligible, chosen, _total(results, "left_out"))
+        histogram = Histogram.empty()
+        for each in results:
+            counts = np.frombuffer(self.store.read(f"choice/{each.name}.hist"), "<i8")
+            histogram.counts[:] += counts.reshape(histogram.counts.shape)
+        self.facts["images"] = {"one_box": histogram.single, "two_boxes": histogram.multi}
+        return histogram
+
+    def select(self, histogram: Histogram) -> None:
+        """Apply the two-box rule and plan the new shards."""
+        cut = self._cut(histogram)
+        found = settings.select_fingerprint(self.values, self.fingerprints["choose"])
+        names = planfile.read_names(self.store, "choose")
+        items = (SelectItem(name=name) for name in names)
+        config = settings.select_config(self.values, cut)
+        results = self._stage(found, config, items, per_file=1)
+        chosen = sum(each.result["chosen"] for each in results)
+        planned = sum(each.result["planned"] for each in results)
+        self._close("select", chosen, planned, _total(results, "left_out"))
+        images = sum(each.result["images"] for each in results)
+        multi = sum(each.result["images_two_boxes"] for each in results)
+        above, whole = settings.share(self.values)
+        if whole * multi <= above * images:
+            raise accounting.AccountingError(
+                f"{multi} of {images} selected images have two boxes, which is not above "
+                f"{above}/{whole}; please report this with the run's stats folder"
+            )
+        self.facts["selected"] = {"images": images, "two_boxes": multi}
+
+    def pack(self) -> None:
+        """Write the new shards."""
+        found = settings.pack_fingerprint(self.values, self.fingerprints["select"])
+        config = settings.pack_config(self.values, self.dataset, self.detector)
+        results = self._stage(found, config, self._pack_items())
+        planned = sum(each.result["planned"] for each in results)
+        samples = sum(each.result["samples"] for each in results)
+        self._close("pack", planned, samples, _total(results, "outcomes"))
+        written = Manifest(
+            stage="ground",
+            extension=self._extension(),
+            level="grounded",
+            counts={line.stage: line.to_json() for line in self.lines},
+            fingerprints=dict(self.fingerprints),
+            shards=tuple(shard_entry(each) for each in results),
+        )
+        self.store.write("README.md", render(written).encode())
+        manifest.write(self.store, written)
+
+    def _stage(
+        self,
+        found: Fingerprint,
+        config: StageConfig,
+        items: Iterable[planfile.Plannable],
+        per_file: int = planfile.ITEMS_PER_FILE,
+        **reading: Any,
+    ) -> list[Done]:
+        """Plan and run a stage, and return what its items did."""
+        self.library_changes += check_fingerprint(
+            self.store, found, self.values.allow_library_change
+        )
+        planned = planfile.read_head(self.store, found.stage) is not None
+        self.fingerprints[found.stage] = plan_stage(
+            self.store, found, None if planned else items, per_file
+        )
+        run_stage(self.launch, config, self.progress)
+        return read_results(self.store, found.stage, **reading)
+
+    def _close(self, stage: str, into: int, out: int, left_out: Counter[str]) -> None:
+        """Check a finished stage against the one before, and clean up."""
+        self.lines.append(Line(stage, into, out, dict(sorted(left_out.items()))).check())
+        accounting.check_chain(self.lines)
+        winners = {each.name: each.run["attempt"] for each in read_results(self.store, stage)}
+        age = self.values.gc_min_age_s
+        commit.collect_garbage(self.store, stage, winners, 3600.0 if age is None else float(age))
+
+    def _parts(self) -> Iterator[PartItem]:
+        for record in planfile.read_all(self.store, "phrases"):
+            for number, first in enumerate(range(0, record["rows"], PART_ROWS)):
+                yield PartItem(
+                    name=f"{record['name']}-{number:02d}",
+                    shard=record["shard"],
+                    shard_name=record["name"],
+                    first=first,
+                    rows=min(PART_ROWS, record["rows"] - first),
+                )
+
+    def _boxes_items(self) -> Iterator[BoxesItem]:
+        parts = planfile.read_all(self.store, "labels")
+        for name, group in itertools.groupby(parts, key=lambda record: record["shard_name"]):
+            mine = list(group)
+            names = tuple(record["name"] for record in mine)
+            yield BoxesItem(name=name, shard=mine[0]["shard"], parts=names)
+
+    def _choose_items(self) -> Iterator[ChooseItem]:
+        """Turn the shards' segment sizes into byte ranges, bucket by bucket."""
+        shards = read_results(self.store, "boxes", trim=lambda result: {SIZES: result[SIZES]})
+        sizes = np.array([each.result[SIZES] for each in shards], np.int64).reshape(len(shards), -1)
+        starts = np.concatenate([np.zeros((len(shards), 1), np.int64), sizes.cumsum(axis=1)], 1)
+        for bucket in range(sizes.shape[1]):
+            segments = tuple(
+                (f"boxes/{each.name}.arrows", int(start), int(size))
+                for each, start, size in zip(
+                    shards, starts[:, bucket], sizes[:, bucket], strict=True
+                )
+                if size
+            )
+            yield ChooseItem(name=f"bucket-{bucket:04d}", segments=segments)
+
+    def _pack_items(self) -> Iterator[PackItem]:
+        number, size = 0, self.values.shard_size
+        for bucket in read_results(self.store, "select"):
+            planned = bucket.result["planned"]
+            for row_group, first in enumerate(range(0, planned, size)):
+                yield PackItem(
+                    name=f"{number:06d}",
+                    plan=f"plan/{bucket.name}.parquet",
+                    row_group=row_group,
+                    rows=min(size, planned - first),
+                )
+                number += 1
+
+    def _cut(self, histogram: Histogram) -> Cut:
+        target = self.values.target or histogram.single + histogram.multi
+        share = settings.share(self.values)
+        cut = selection.cut(histogram, target, share, self.values.policy, exact=self.values.exact)
+        if self.values.exact:
+            cut = cut.exactly(self._boundary(cut))
+        self.facts["target"] = target
+        return cut
+
+    def _boundary(self, cut: Cut) -> Iterator[tuple[int, int, str]]:
+        """Yield the images in the buckets that are kept in part."""
+        for name in planfile.read_names(self.store, "choose"):
+            with self.store.open(f"choice/{name}.parquet") as file:
+                table = pq.ParquetFile(file).read(["image", "num_boxes"]).combine_chunks()
+            boxes, keys = by_image(table)
+            ranks = selection.ranks(keys, self.values.seed)
+            for row in np.flatnonzero(cut.on_boundary(ranks, boxes)).tolist():
+                yield int(ranks[row]), int(boxes[row]), keys[row].as_py()
+
+    def _extension(self) -> str:
+        if self.dataset.kind == "run":
+            return manifest.read(self.dataset.store).extension or "jpg"
+        return "jpg"
+
+
+def shard_items(dataset: Dataset, values: argparse.Namespace) -> Iterator[ShardItem]:
+    """Yield the input's shards: a sample of them by hash, or as far as the limit goes."""
+    left = dataset.samples if values.limit is None else values.limit
+    ids = np.stack([np.arange(len(dataset.shards))] * 2, axis=1).astype(np.uint64)
+    drawn = choice(Domain.SAMPLE, values.seed, ids)
+    for shard, (name, count) in enumerate(zip(dataset.shards, dataset.counts, strict=True)):
+        is_out = values.sample is not None and drawn[shard] >= fraction_threshold(values.sample)
+        rows = min(left, count)
+        if is_out or not rows:
+            continue
+        left -= rows
+        yield ShardItem(name=name, shard=shard, rows=rows)
+
+
+def _total(results: Sequence[Done], name: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in results:
+        total.update(each.result[name])
+    return total
+
+
+def _heads(results: Sequence[Done]) -> dict[str, list[int]]:
+    """Return how often the commonest heads came, and how often with a box."""
+    came: Counter[str] = Counter()
+    boxed: Counter[str] = Counter()
+    for each in results:
+        for head, (count, with_box) in each.result["heads"].items():
+            came[head] += count
+            boxed[head] += with_box
+    return {head: [count, boxed[head]] for head, count in came.most_common(50)}

@@ -1,0 +1,80 @@
+"""What a grounding job tells: the plan before it, stage by stage and yields after it."""
+
+from __future__ import annotations
+
+from grounding.forecast import Reach, forecast
+from pipelines.ground_job import settings
+from pipelines.ground_job.run import GroundRun, shard_items
+from pipelines.workplan import planfile
+from shards.store import Store
+
+_FROM_SELECTION_ON = ("boxes", "choose", "select", "pack")
+_FILES_OF_SELECTION = ("boxes", "choice", "plan", "shards")
+
+
+def plan(run: GroundRun) -> list[str]:
+    """Return what would be done, and a forecast where a sample is labelled already."""
+    values, dataset = run.values, run.dataset
+    items = [*shard_items(dataset, values)]
+    samples = sum(item.rows for item in items)
+    done = [stage for stage in settings.STAGES if planfile.read_head(run.store, stage)]
+    told = [
+        f"{dataset.spec}: {dataset.samples:,} samples in {len(dataset.shards):,} shards "
+        f"({dataset.kind}, {dataset.level}); this run takes {samples:,} of {len(items):,} shards",
+        f"phrases by {values.spacy_model} ({values.language}), boxes by {values.detector}",
+        f"planned or done already: {', '.join(done) or 'nothing'}",
+    ]
+    if "choose" not in done:
+        return [
+            *told,
+            "no forecast: label a sample first, as --sample 0.01 --stop_after choose, then "
+            "--dry_run with the same options",
+        ]
+    for stage in (run.phrases, run.labels, run.boxes):
+        stage()
+    histogram = run.choose()
+    share = samples / dataset.samples
+    target = values.target or round((histogram.single + histogram.multi) / share)
+    return [*told, forecast(histogram, share, target, settings.share(values)).sentence()]
+
+
+def lines(run: GroundRun) -> list[str]:
+    """Return the accounting of the stages that are done, and what they yielded."""
+    told = [f"{'stage':<10}{'in':>14}{'out':>14}  left out"]
+    for line in run.lines:
+        left = ", ".join(f"{name} {count:,}" for name, count in line.left_out.items() if count)
+        told.append(f"{line.stage:<10}{line.into:>14,}{line.out:>14,}  {left or 'nothing'}")
+    facts = run.facts
+    if "box_outcomes" in facts:
+        boxes = ", ".join(f"{name} {count:,}" for name, count in facts["box_outcomes"].items())
+        told.append(f"boxes: {boxes or 'none'}")
+        heads = ", ".join(
+            f"{head} {boxed:,}/{count:,}" for head, (count, boxed) in [*facts["heads"].items()][:10]
+        )
+        told.append(f"commonest heads, with a box / all: {heads or 'none'}")
+    if "images" in facts:
+        one, two = facts["images"]["one_box"], facts["images"]["two_boxes"]
+        told.append(f"images with one box {one:,}, with two or more {two:,}")
+        target = run.values.target or one + two
+        reach = Reach(single=one, multi=two, target=target, share=settings.share(run.values))
+        told.append(reach.sentence())
+    if "selected" in facts:
+        images, multi = facts["selected"]["images"], facts["selected"]["two_boxes"]
+        told.append(
+            f"selected {images:,} images, {multi:,} with two boxes or more: {multi / images:.6f}, "
+            f"above {run.values.two_box_share}"
+        )
+        told.append(f"output: {run.store.root}")
+    return told
+
+
+def forget_selection(store: Store) -> None:
+    """Remove all stages from the thresholds on; phrases and labels stay."""
+    for stage in _FROM_SELECTION_ON:
+        for folder in (f"stats/{stage}", f"_items/{stage}", f"leases/{stage}"):
+            store.delete_tree(folder)
+    store.delete("manifest.json")
+    store.delete("README.md")
+    for folder in _FILES_OF_SELECTION:
+        store.delete_tree(folder)
+    store.delete("run.json")
