@@ -1,0 +1,337 @@
+"""GLIP as a detector of phrases.
+
+    detector = GlipDetector("glip_tiny.pth", vocab="vocab.txt", device="cuda", precision="bf16")
+    detector.detect(images, captions, spans)
+
+Images of one padded size are looked at together, as the network sees the padding and numbers must
+not depend on the company. While a batch runs, the host resizes the next one and suppresses the
+overlaps of the one before.
+
+Shape letters: B images, L tokens, P phrases, N detections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torchvision  # type: ignore[import-untyped]
+from torch import Tensor
+
+from grounding.detector import Detection, Span
+from grounding.glip import load, preprocess
+from grounding.glip.config import GlipConfig, PostConfig
+from grounding.glip.model import Glip
+from grounding.glip.postprocess import Candidates, Found, candidates, suppress
+from grounding.glip.spans import Prompt, WordPieces, find_vocabulary, read_word_pieces, tokens_of
+
+CODE_VERSION = 1
+"""Raised by changes of this package that change detections."""
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a detector runs; what changes its numbers is in `GlipDetector.name`."""
+
+    short_side: int = 800
+    """Pixels of the short side after resizing."""
+    long_side: int = 1333
+    """Pixels that the long side may have at most."""
+    post: PostConfig = field(default_factory=PostConfig)
+    """Thresholds and limits."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrices; deformable convolutions and outputs are in fp32 in any case."""
+    device: str = "cpu"
+    """Where the model runs, as torch writes it."""
+    batch: int = 8
+    """Images at a time; halved where the device's memory is too small."""
+    pad_text: bool = False
+    """Pad every caption to the longest that the model reads, as the original does."""
+    threads: int = 2
+    """Threads that resize images."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.short_side <= self.long_side:
+            raise ValueError(
+                f"short_side {self.short_side} must be at least 1 and at most "
+                f"long_side {self.long_side}"
+            )
+        if self.batch < 1 or self.threads < 1:
+            raise ValueError(f"batch {self.batch} and threads {self.threads} must be at least 1")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"GLIP runs in fp32 or bf16, not in {self.precision!r}")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One image with its phrases."""
+
+    at: int  # place among the images of the call
+    image: Image
+    prompt: Prompt
+    tokens: list[list[int]]  # of each span; empty: beyond the text
+    size_hw: tuple[int, int]  # after resizing
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """A batch whose candidates are on their way to the host."""
+
+    tasks: list[_Task]
+    found: Candidates
+    arrived: torch.cuda.Event | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model in float32 with its vocabulary."""
+
+    model: Glip
+    word_pieces: WordPieces
+    digest: Callable[[], str] = str  # of weights and vocabulary, for the fingerprint
+
+
+def read(
+    path: Path, vocab: str | Path | None = None, variant: GlipConfig | str | None = None
+) -> Source:
+    """Read a checkpoint and its vocabulary; the arguments are those of `GlipDetector`."""
+    words = find_vocabulary(path, vocab)
+    model = load.load(path, variant)
+    word_pieces = read_word_pieces(words, model.config.max_tokens)
+    return Source(model, word_pieces, lambda: _sha256(path, words))
+
+
+class GlipDetector:
+    """Keeps `grounding.detector.Detector`."""
+
+    languages: frozenset[str] | None = frozenset({"en"})
+
+    def __init__(
+        self,
+        source: str | Path | Source,
+        *,
+        vocab: str | Path | None = None,
+        variant: GlipConfig | str | None = None,
+        **options: Any,
+    ) -> None:
+        """Take a checkpoint, or a model, and move it to its device.
+
+        Args:
+            source: A checkpoint of the authors or of mmdetection; or what `read` returns.
+            vocab: `vocab.txt` or `tokenizer.json` of bert-base-uncased; None: beside the file.
+            variant: A preset's name or a config; None: told from the tensors.
+            options: Fields of `Options`.
+
+        Raises:
+            ValueError: A file is missing or is not what it should be, or an option is wrong.
+        """
+        self.options = Options(**options)
+        if not isinstance(source, Source):
+            source = read(Path(source), vocab, variant)
+        model, self._word_pieces, self._weights = source.model, source.word_pieces, source.digest
+        self.config = model.config
+        if self._word_pieces.size != self.config.text_vocab:
+            raise ValueError(
+                f"the vocabulary has {self._word_pieces.size} word pieces, but "
+                f"{self.config.name} has {self.config.text_vocab}; give vocab= of its text tower"
+            )
+        self.problems: Counter[str] = Counter()
+        """Reasons of images and spans that got no boxes because they could not be looked at."""
+        if self.options.precision == "bf16":
+            model.to_bfloat16()
+        self._model = model.to(self.options.device).eval()
+        self._most_pixels: float = float("inf")
+
+    @property
+    def name(self) -> str:
+        """Return the model and what changes its numbers, in one line."""
+        options, post = self.options, self.options.post
+        parts = [
+            self.config.name,
+            f"short_side={options.short_side}",
+            f"long_side={options.long_side}",
+            options.precision,
+            *(f"{key}={value}" for key, value in dataclasses.asdict(post).items()),
+        ]
+        return " ".join(parts + ["pad_text"] * options.pad_text)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of weights, vocabulary, config, name, device's kind and libraries."""
+        parts = (
+            self._weights(), repr(self.config), self.name, torch.device(self.options.device).type,
+            CODE_VERSION, torch.__version__, torchvision.__version__,
+        )  # fmt: skip
+        return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+    def upsamples(self, width: int, height: int) -> bool:
+        """Return whether an image of this size is enlarged before it is looked at."""
+        return self._resized_hw(height, width)[0] > height
+
+    def detect(
+        self,
+        images: Sequence[Image],
+        captions: Sequence[str],
+        spans: Sequence[Sequence[Span]],
+    ) -> list[list[Detection]]:
+        """Return, for every image, a detection for every span; boxes by falling score.
+
+        Images without a span that can be read are not looked at. What could not be looked at is
+        counted in `problems`.
+
+        Raises:
+            ValueError: There are not as many images as captions and lists of spans.
+        """
+        if not len(images) == len(captions) == len(spans):
+            raise ValueError(
+                f"{len(images)} images, {len(captions)} captions and {len(spans)} lists of spans: "
+                f"there must be as many of each"
+            )
+        results = [[_nothing() for _ in each] for each in spans]
+        tasks = [
+            self._task(at, *parts)
+            for at, parts in enumerate(zip(images, captions, spans, strict=True))
+        ]
+        for launched in self._launched([task for task in tasks if any(task.tokens)]):
+            self._finish(launched, results)
+        return results
+
+    def _resized_hw(self, height: int, width: int) -> tuple[int, int]:
+        return preprocess.resized_hw(height, width, self.options.short_side, self.options.long_side)
+
+    def _task(self, at: int, image: Image, caption: str, spans: Sequence[Span]) -> _Task:
+        prompt = self._word_pieces(caption)
+        tokens = [tokens_of(prompt.offsets, [span]) for span in spans]
+        self.problems["span_not_read"] += sum(not each for each in tokens)
+        return _Task(at, image, prompt, tokens, self._resized_hw(*image.shape[:2]))
+
+    def _batches(self, tasks: list[_Task]) -> list[list[_Task]]:
+        """Group by padded size; the largest first, so that memory is short early or never."""
+        by_size: defaultdict[tuple[int, int], list[_Task]] = defaultdict(list)
+        for task in tasks:
+            by_size[preprocess.padded_hw(*task.size_hw)].append(task)
+        count = self.options.batch
+        return [
+            group[start : start + count]
+            for _, group in sorted(by_size.items(), key=lambda item: -item[0][0] * item[0][1])
+            for start in range(0, len(group), count)
+        ]
+
+    def _launched(self, tasks: list[_Task]) -> Iterator[_Launched]:
+        """Run all batches, and yield each one after the next has been started."""
+        batches = self._batches(tasks)
+        if not batches:
+            return
+        waiting: list[_Launched] = []
+        with ThreadPoolExecutor(self.options.threads, "glip") as pool:
+            ahead = self._resize(pool, batches[0])
+            for number, batch in enumerate(batches):
+                resized = [future.result() for future in ahead]
+                if number + 1 < len(batches):
+                    ahead = self._resize(pool, batches[number + 1])
+                started = self._run(batch, resized)
+                yield from waiting
+                waiting = started
+        yield from waiting
+
+    def _resize(self, pool: ThreadPoolExecutor, batch: list[_Task]) -> list[Future[Image]]:
+        return [pool.submit(preprocess.resize, task.image, task.size_hw) for task in batch]
+
+    def _run(self, batch: list[_Task], resized: list[Image]) -> list[_Launched]:
+        """Start a batch; where the device's memory is too small, its halves one after the other."""
+        height, width = preprocess.padded_hw(*batch[0].size_hw)
+        if len(batch) > 1 and len(batch) * height * width > self._most_pixels:
+            half = len(batch) // 2
+            return self._run(batch[:half], resized[:half]) + self._run(batch[half:], resized[half:])
+        try:
+            return [self._forward(batch, resized)]
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            self._most_pixels = len(batch) * height * width - 1
+        # Outside the handler, whose traceback would hold the memory of what failed.
+        torch.cuda.empty_cache()
+        return self._run(batch, resized)
+
+    @torch.inference_mode()
+    def _forward(self, batch: list[_Task], resized: list[Image]) -> _Launched:
+        device = self.options.device
+        sizes_hw_B2 = torch.tensor([task.size_hw for task in batch])
+        ids_BL, mask_BL, phrase_map_BPL, sizes_hw_B2 = (
+            preprocess.to_device(part, device) for part in (*self._text(batch), sizes_hw_B2)
+        )
+        images_B3HW = preprocess.stack(resized, device)
+        head = self._model(images_B3HW, ids_BL, mask_BL)
+        anchors = self._model.rpn.anchor_generator(head.box_deltas)
+        found = candidates(head, anchors, phrase_map_BPL, sizes_hw_B2, self.options.post).to_host()
+        arrived = None
+        if images_B3HW.is_cuda:
+            arrived = torch.cuda.Event()
+            arrived.record(torch.cuda.current_stream(images_B3HW.device))
+        return _Launched(batch, found, arrived)
+
+    def _text(self, batch: list[_Task]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ids, mask and phrase maps of the same number of phrases."""
+        length = max(len(task.prompt.ids) for task in batch)
+        if self.options.pad_text:
+            length = self.config.max_tokens
+        phrases = max(len(task.tokens) for task in batch)
+        ids_BL = torch.full((len(batch), length), self._word_pieces.pad_id)
+        mask_BL = torch.zeros(len(batch), length, dtype=torch.bool)
+        phrase_map_BPL = torch.zeros(len(batch), phrases, length)
+        for row, task in enumerate(batch):
+            ids_BL[row, : len(task.prompt.ids)] = torch.tensor(task.prompt.ids)
+            mask_BL[row, : len(task.prompt.ids)] = True
+            for phrase, tokens in enumerate(task.tokens):
+                phrase_map_BPL[row, phrase, tokens] = 1 / max(1, len(tokens))
+        return ids_BL, mask_BL, phrase_map_BPL
+
+    def _finish(self, launched: _Launched, results: list[list[Detection]]) -> None:
+        if launched.arrived is not None:
+            launched.arrived.synchronize()
+        found = launched.found
+        for row, task in enumerate(launched.tasks):
+            if not found.is_finite_B[row]:
+                self.problems["output_not_finite"] += 1
+                continue
+            parts = (found.boxes_BK4[row], found.scores_BK[row], found.phrases_BK[row])
+            kept = suppress(*parts, self.options.post)
+            results[task.at] = _by_phrase(kept, task)
+
+
+def _by_phrase(found: Found, task: _Task) -> list[Detection]:
+    """Return a detection per span, in shares of the image; boxes without an area are left out."""
+    height, width = task.size_hw
+    boxes_N4 = found.boxes_N4.numpy() / np.array([width, height] * 2, np.float32)
+    scores_N, phrases_N = found.scores_N.numpy(), found.phrases_N.numpy()
+    has_area_N = (boxes_N4[:, :2] < boxes_N4[:, 2:]).all(1)
+    detections = []
+    for phrase in range(len(task.tokens)):
+        (at,) = ((phrases_N == phrase) & has_area_N).nonzero()
+        at = at[np.argsort(-scores_N[at], kind="stable")]
+        detections.append(Detection(boxes_N4[at].clip(0, 1), scores_N[at]))
+    return detections
+
+
+def _nothing() -> Detection:
+    return Detection(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+def _sha256(*paths: Path) -> str:
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return " ".join(digests)
