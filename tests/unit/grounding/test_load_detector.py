@@ -1,0 +1,94 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from grounding.detectors import load
+from grounding.detectors.blobs import BlobDetector
+from grounding.detectors.load import check_language, load_detector
+from grounding.detectors.oracle import Annotated, OracleDetector, write
+
+MODULES = ("load", "hf", "blobs", "oracle", "oracle_coco", "agreement", "rescore", "boxes")
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(monkeypatch):
+    monkeypatch.setattr(load, "_loaded", {})
+
+
+@pytest.fixture
+def truth(tmp_path):
+    write(tmp_path / "truth.jsonl", [Annotated(caption="a dog", spans={})])
+    return f"oracle:{tmp_path / 'truth.jsonl'}"
+
+
+def test_forms(truth):
+    assert isinstance(load_detector("blobs"), BlobDetector)
+    assert isinstance(load_detector(truth), OracleDetector)
+    both = load_detector("blobs", second=truth)
+    assert both.name == (
+        "blobs (a toy for rendered scenes); confirmed at iou 0.5 by "
+        "oracle:truth.jsonl (annotated boxes, no model)"
+    )
+
+
+def test_the_same_arguments_give_the_same_object(truth):
+    assert load_detector("blobs") is load_detector("blobs", batch=8)
+    assert load_detector("blobs") is not load_detector("blobs", batch=4)
+    assert load_detector("blobs") is not load_detector("blobs", second=truth)
+
+
+@pytest.mark.parametrize("name", ["yolo", "", "hf", "hf:", "blobs:x", "oracle", "glip", "x:y"])
+def test_an_unknown_detector_is_refused_with_the_forms(name):
+    with pytest.raises(ValueError, match="there are glip:CHECKPOINT, hf:MODEL, blobs, oracle:FILE"):
+        load_detector(name)
+
+
+@pytest.mark.parametrize("name", ["glipv2", "glipv2:weights.pth", "GLIPv2"])
+def test_glipv2_was_never_published(name):
+    with pytest.raises(ValueError, match=r"never published; use glip:CHECKPOINT .* or hf:MODEL"):
+        load_detector(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"precision": "int8"}, "fp32, bf16, fp16"),
+        ({"batch": 0}, "the least is 1"),
+        ({"variant": "tiny"}, "blobs has no option variant; it has none"),
+        ({"rescore_rule": "replace"}, "needs rescore"),
+        ({"second": "yolo"}, "no detector 'yolo'"),
+    ],
+)
+def test_an_argument_it_does_not_have_is_refused(arguments, why):
+    with pytest.raises(ValueError, match=why):
+        load_detector("blobs", **arguments)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x:y"])
+def test_a_device_that_is_not_there_is_refused(device, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device"):
+        load_detector("hf:/no/such/folder", device=device)
+
+
+def test_languages_are_refused_by_name(truth):
+    for language in ("en", "EN", "en-US", "en_GB"):
+        check_language(load_detector("blobs"), language)
+    with pytest.raises(ValueError, match=r"blobs .* reads en and not 'de'"):
+        check_language(load_detector("blobs"), "de")
+    check_language(load_detector(truth), "de")
+
+
+def test_importing_is_free():
+    heavy = ("torch", "transformers", "open_clip", "torchvision", "tokenizers")
+    code = (
+        "import importlib, json, sys\n"
+        f"for name in {MODULES!r}: importlib.import_module(f'grounding.detectors.{{name}}')\n"
+        f"print(json.dumps([name for name in {heavy!r} if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
