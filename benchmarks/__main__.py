@@ -25,6 +25,7 @@ from benchmarks import (
     loader_vs_webdataset,
     measure,
     mix_memory,
+    selection_speed,
 )
 from benchmarks.measure import Figure
 
@@ -46,6 +47,7 @@ _COMPARISONS: tuple[tuple[str, str, Callable[[Path, bool], list[Figure]]], ...] 
         data_wait.__doc__ or "",
         lambda folder, _: data_wait.figures(folder),
     ),
+    (selection_speed.TITLE, selection_speed.__doc__ or "", selection_speed.figures),
     (expert_layer.TITLE, expert_layer.__doc__ or "", lambda _, full: expert_layer.figures(full)),
 )
 _LISTINGS = {
