@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -65,6 +66,8 @@ class HfDetector:
         self._fingerprint = fingerprint
         self._precision = precision
         self._batch = batch
+        self.problems: Counter[str] = Counter()
+        """Images that got no boxes because what the model returned is no number, by reason."""
         self._lock = threading.Lock()  # OmDet-Turbo keeps a cache of phrases in the model
 
     @property
@@ -103,6 +106,11 @@ class HfDetector:
             for numbers in _by_size(items):
                 answers = self._in_batches([items[number] for number in numbers])
                 for number, answer in zip(numbers, answers, strict=True):
+                    if not (
+                        np.isfinite(answer.boxes_xyxy).all() and np.isfinite(answer.scores_NS).all()
+                    ):
+                        self.problems["output_not_finite"] += 1
+                        continue
                     found[number] = [
                         select(answer.boxes_xyxy, scores, floor=FLOOR, nms_iou=NMS_IOU)
                         for scores in answer.scores_NS.T

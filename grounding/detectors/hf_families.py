@@ -83,7 +83,11 @@ class TokenFamily:
         padded: its numbers would depend on the batch. So it always gets an end.
         """
         encoded = self._tokenizer(
-            caption, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            caption,
+            add_special_tokens=False,
+            split_special_tokens=True,  # a caption may say "[SEP]"
+            return_offsets_mapping=True,
+            verbose=False,
         )
         room = self._model.config.max_text_len - 3  # [CLS], the full stop, [SEP]
         ids: list[int] = list(encoded["input_ids"][:room])
@@ -184,6 +188,7 @@ class PhraseFamily:
     def _tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         encoded = self._tokenizer(
             texts,
+            split_special_tokens=True,  # a caption may say "<|endoftext|>"
             padding="max_length",
             truncation=True,
             max_length=self._max_tokens,

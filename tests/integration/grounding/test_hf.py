@@ -195,6 +195,29 @@ def test_a_token_score_is_the_mean_over_the_columns_of_the_span(load, monkeypatc
     ]
 
 
+def test_special_tokens_in_a_caption_are_text(load):
+    item = load("grounding-dino")._family.item(noise()[0], "a [SEP] dog", [(8, 11)])
+    assert item.token_ids.count(102) == 1 and item.columns == [[5]]
+    owl = load("owlv2")._family
+    ids, _ = owl._tokens(["a <|endoftext|> b"])
+    assert ids[0].tolist().count(513) == 1
+
+
+def test_what_is_no_number_is_counted(load, monkeypatch):
+    detector = load("owlv2")
+    run = detector._family.run
+
+    def broken(items):
+        first, *others = run(items)
+        first.boxes_xyxy[0, 0] = np.nan
+        return [first, *others]
+
+    monkeypatch.setattr(detector._family, "run", broken)
+    found = detector.detect(noise(SIZES_PX[:2]), ["a dog"] * 2, [[(0, 5)]] * 2)
+    assert len(found[0][0]) == 0 < len(found[1][0])
+    assert detector.problems == {"output_not_finite": 1}
+
+
 def test_what_grounding_dino_reads_always_ends_a_sentence(load):
     family = load("grounding-dino")._family
     for caption, stops in (("a dog", 1), ("a dog.", 1), ("a dog?", 1), ("a dog. a", 2)):

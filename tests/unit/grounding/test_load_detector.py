@@ -33,6 +33,17 @@ def test_forms(truth):
     )
 
 
+def test_glip_gets_its_options(monkeypatch):
+    from grounding.glip import detector
+
+    monkeypatch.setattr(detector, "GlipDetector", lambda *values, **named: (values, named))
+    made = load_detector("glip:a/b.pth", device="cpu", precision="bf16", vocab="v.txt")
+    named = {"device": "cpu", "precision": "bf16", "batch": 8, "vocab": "v.txt"}
+    assert made == (("a/b.pth",), named)
+    with pytest.raises(ValueError, match="glip has no option size; it has variant, vocab"):
+        load_detector("glip:a/b.pth", device="cpu", size="800")
+
+
 def test_the_same_arguments_give_the_same_object(truth):
     assert load_detector("blobs") is load_detector("blobs", batch=8)
     assert load_detector("blobs") is not load_detector("blobs", batch=4)
