@@ -127,8 +127,9 @@ def test_a_painted_rectangle_stays_in_its_box(tokenizer: Tokenizer, epoch: int) 
     box = [40 / 200, 30 / 150, 120 / 200, 90 / 150]
     fields = {"noun_chunks": [[0, 5, *box, 0.9]]}
     raw = stored("a cat", fields, encoded(pixels, "PNG"))
-    sample = made(tokenizer, raw, "rec", augment=STRONG, epoch=epoch)
-    (found,) = boxtext.decode(answer(tokenizer, sample))
+    # Not `rec`: in some crops the rectangle is all there is, and nobody asks where that is.
+    sample = made(tokenizer, raw, "grounded_caption", augment=STRONG, epoch=epoch)
+    (found,) = boxtext.decode(answer(tokenizer, sample).removeprefix("a cat "))
     rows, columns = np.nonzero(sample.images[0][0].numpy() > 135)
     painted = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     assert np.abs(np.array(found) * SIDE - painted).max() <= 3
