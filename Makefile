@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGE ?= groundwork-worker
 
-.PHONY: setup demo test test-golden check bench docs image lock format
+.PHONY: setup demo test test-golden verify-glip check bench docs image lock format
 
 setup: $(READY)
 
@@ -24,6 +24,11 @@ test: setup
 # GOLDEN_DIR names another folder of the layout of tests/golden.
 test-golden: setup
 	$(BIN)/python -m pytest tests/integration/golden
+
+# A GLIP checkpoint against its published number; neither it nor the images may be handed on.
+# VOCAB is the vocabulary of bert-base-uncased, where the checkpoint has none beside it.
+verify-glip: setup
+	$(BIN)/python -m grounding.verify --weights "$(WEIGHTS)" --flickr "$(FLICKR)" $(if $(VOCAB),--vocab "$(VOCAB)")
 
 check: setup
 	$(BIN)/ruff check .

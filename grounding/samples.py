@@ -128,8 +128,8 @@ def parse(raw: RawSample) -> GroundedSample:
         ValueError: It does not keep the contract; the message names shard and key.
     """
     where = f"{raw.dataset}: shard {raw.shard}, sample {raw.key}"
-    fields = raw.fields()
     try:
+        fields = raw.fields()
         common = decode_json(raw.json)
         phrases = tuple(Phrase.from_json(each) for each in fields["phrases"])
         check_spans([(each.start, each.end) for each in phrases], common.caption)
