@@ -37,6 +37,7 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
     if values.dry_run:
         commandline.say(summary.plan(run))
         return
+    settings.check_models(values, dataset)
     if values.overwrite:
         rundir.clear_files(launch.store)
     elif values.reselect:

@@ -136,12 +136,12 @@ def picture(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def covered(root: Path) -> dict[str, str]:
+def covered(root: Path, names: Sequence[str] = COVERED) -> dict[str, str]:
     """Return the sha256 of every file that promise 2 covers, by its name in the run.
 
     A name with a dot in front is a file that a killed process was writing; no reader sees it.
     """
-    files = [path for name in COVERED for path in (root / name, *(root / name).rglob("*"))]
+    files = [path for name in names for path in (root / name, *(root / name).rglob("*"))]
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
@@ -173,7 +173,9 @@ def _small_items() -> Iterator[None]:
 
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["apache_beam", "pipelines.filter", "pipelines.download"])
+_forks.set_forkserver_preload(
+    ["apache_beam", "pipelines.filter", "pipelines.download", "pipelines.ground"]
+)
 
 
 @dataclass
@@ -215,11 +217,12 @@ def start(
     log: Path,
     patch: Callable[..., None] | None = None,
     patch_args: tuple[Any, ...] = (),
+    module: str = "pipelines.filter",
 ) -> Iterator[Child]:
-    """Start `pipelines.filter`, after `patch(*patch_args)` in its process; clean up at the end."""
+    """Start a command, after `patch(*patch_args)` in its process; clean up at the end."""
     token = os.urandom(8).hex()
     process = _forks.Process(
-        target=_child, args=(list(argv), token, str(log), patch, patch_args), daemon=False
+        target=_child, args=(list(argv), token, str(log), patch, patch_args, module), daemon=False
     )
     process.start()
     child = Child(process, token, log)
@@ -238,16 +241,15 @@ def _child(
     log: str,
     patch: Callable[..., None] | None,
     patch_args: tuple[Any, ...],
+    module: str,
 ) -> None:
     os.environ[TOKEN] = token
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1), os.dup2(output, 2)
     if patch is not None:
         patch(*patch_args)
-    from pipelines.filter import main
-
     with _small_items():
-        sys.exit(main(argv))
+        sys.exit(importlib.import_module(module).main(argv))
 
 
 def until(what: Callable[[], object], timeout_s: float = 30.0) -> bool:

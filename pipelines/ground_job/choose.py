@@ -58,7 +58,7 @@ class ChooseConfig:
         pieces = [read_segment(data) for data in store.read_ranges(segments)]
         rows = pa.concat_tables([BOXED.empty_table(), *pieces]).combine_chunks()
         keep, left_out = chosen(rows, self.captions)
-        table = rows.take(pa.array(keep))
+        table = rows.take(pa.array(keep, pa.int64()))
         boxes, keys = by_image(table)
         histogram = Histogram.empty()
         histogram.add(ranks(keys, self.seed), boxes)

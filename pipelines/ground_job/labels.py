@@ -155,8 +155,14 @@ class _Part:
         return _Waiting(row, image, raw.text.decode(), spans)
 
     def _fail(self, row: int, key: str, outcome: LabelOutcome) -> None:
-        empty = {"image": None, "width": None, "height": None, "upsampled": None, "boxes": []}
-        self.rows[row] = {"key": key, "outcome": outcome, **empty}
+        empty: dict[str, Any] = {
+            "image": None,
+            "width": None,
+            "height": None,
+            "upsampled": None,
+            "boxes": [],
+        }
+        self.rows[row] = {"key": key, "outcome": outcome, **empty, "boxes": []}
 
     def _detect(self, waiting: Sequence[_Waiting]) -> None:
         if not waiting:

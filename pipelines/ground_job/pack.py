@@ -73,9 +73,9 @@ class PackConfig:
             sidecar = []
             with open(attempt.path(f"shards/{item.name}.tar"), "wb") as tar_file:
                 tar = TarWriter(tar_file)
-                for row, raw in zip(rows, found, strict=True):
-                    assert raw is not None
-                    sidecar.append(self._add(tar, row, raw))
+                for row, sample in zip(rows, found, strict=True):
+                    assert sample is not None
+                    sidecar.append(self._add(tar, row, sample))
                 tar.close()
             _write_sidecar(attempt.path(f"shards/{item.name}.parquet"), sidecar)
             outcomes = Counter(row["outcome"] for row in sidecar)

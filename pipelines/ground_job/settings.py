@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from grounding.align import LabelRules
+from grounding.detector import Detector
 from grounding.phrases import PhraseRules, load_extractor
 from grounding.selection import Cut, Share, fraction
 from pipelines.ground_job.boxes import BoxesConfig
@@ -43,6 +45,14 @@ def check(values: argparse.Namespace, dataset: Dataset) -> None:
     labels_config(values, dataset)
     boxes_config(values, dataset)
     share(values)
+
+
+def check_models(values: argparse.Namespace, dataset: Dataset) -> None:
+    """Load both models once, so that a wrong name stops the job before any work."""
+    config = phrases_config(values, dataset)
+    load_extractor(config.spacy_model, config.rules)
+    if values.stop_after != "phrases":
+        described(values)
 
 
 def phrases_config(values: argparse.Namespace, dataset: Dataset) -> PhrasesConfig:
@@ -88,6 +98,19 @@ def detector_spec(values: argparse.Namespace) -> DetectorSpec:
         rescore=values.rescore,
         options=tuple(sorted(pairs.items())),
     )
+
+
+def described(values: argparse.Namespace) -> Detector:
+    """Return the detector on the CPU, where the launcher asks it who it is.
+
+    Raises:
+        ValueError: There is no such detector, or it does not read the language.
+    """
+    from grounding.detectors.load import check_language
+
+    detector = replace(detector_spec(values), device="cpu").load()
+    check_language(detector, values.language)
+    return detector
 
 
 def boxes_config(values: argparse.Namespace, dataset: Dataset) -> BoxesConfig:
@@ -143,7 +166,7 @@ def phrases_fingerprint(values: argparse.Namespace, dataset: Dataset) -> Fingerp
 
 def labels_fingerprint(values: argparse.Namespace, dataset: Dataset, previous: str) -> Fingerprint:
     """Return the labels stage's fingerprint: the detector by weights and settings."""
-    detector = detector_spec(values).load()
+    detector = described(values)
     data = {"detector": detector.fingerprint, "detector name": detector.name}
     return _fingerprint("labels", ("phrases", previous), values, LABEL_OPTIONS, data, ())
 
