@@ -29,7 +29,7 @@ import torchvision  # type: ignore[import-untyped]
 from torch import Tensor
 
 from grounding.detector import Detection, Span
-from grounding.glip import load, preprocess
+from grounding.glip import deform, load, preprocess
 from grounding.glip.config import GlipConfig, PostConfig
 from grounding.glip.model import Glip
 from grounding.glip.postprocess import Candidates, Found, candidates, suppress
@@ -151,6 +151,8 @@ class GlipDetector:
         """Reasons of images and spans that got no boxes because they could not be looked at."""
         if self.options.precision == "bf16":
             model.to_bfloat16()
+        if torch.device(self.options.device).type == "cpu":
+            deform.arrange_for_cpu(model)
         self._model = model.to(self.options.device).eval()
         self._most_pixels: float = float("inf")
 
@@ -214,7 +216,8 @@ class GlipDetector:
     def _task(self, at: int, image: Image, caption: str, spans: Sequence[Span]) -> _Task:
         prompt = self._word_pieces(caption)
         tokens = [tokens_of(prompt.offsets, [span]) for span in spans]
-        self.problems["span_not_read"] += sum(not each for each in tokens)
+        if not_read := sum(not each for each in tokens):
+            self.problems["span_not_read"] += not_read
         return _Task(at, image, prompt, tokens, self._resized_hw(*image.shape[:2]))
 
     def _batches(self, tasks: list[_Task]) -> list[list[_Task]]:

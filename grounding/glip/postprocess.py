@@ -102,11 +102,12 @@ def _of_level(
 def suppress(boxes_K4: Tensor, scores_K: Tensor, phrases_K: Tensor, post: PostConfig) -> Found:
     """Return an image's detections: phrase by phrase without overlaps, and no more than allowed."""
     kept = []
+    most_overlap = float(torch.tensor(post.nms_iou))  # as a float32, like what it is compared with
     for phrase in phrases_K[scores_K > 0].unique():
         (at,) = ((phrases_K == phrase) & (scores_K > 0)).nonzero(as_tuple=True)
         # With the far edges one further, plain IoU is that of the inclusive convention.
         grown_K4 = boxes_K4[at] + boxes_K4.new_tensor([0.0, 0.0, 1.0, 1.0])
-        kept.append(at[nms(grown_K4, scores_K[at], post.nms_iou)])
+        kept.append(at[nms(grown_K4, scores_K[at], most_overlap)])
     at = torch.cat(kept).sort().values if kept else phrases_K[:0]
     scores_N = scores_K[at]
     if len(at) > post.max_detections:
