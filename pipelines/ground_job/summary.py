@@ -55,9 +55,9 @@ def lines(run: GroundRun) -> list[str]:
     if "images" in facts:
         one, two = facts["images"]["one_box"], facts["images"]["two_boxes"]
         told.append(f"images with one box {one:,}, with two or more {two:,}")
-        target = run.values.target or one + two
-        reach = Reach(single=one, multi=two, target=target, share=settings.share(run.values))
-        told.append(reach.sentence())
+        target = run.values.target
+        reach = Reach(single=one, multi=two, target=target or 0, share=settings.share(run.values))
+        told.append(reach.sentence() if target else _natural(reach, run.values.two_box_share))
     if "selected" in facts:
         images, multi = facts["selected"]["images"], facts["selected"]["two_boxes"]
         told.append(
@@ -66,6 +66,11 @@ def lines(run: GroundRun) -> list[str]:
         )
         told.append(f"output: {run.store.root}")
     return told
+
+
+def _natural(reach: Reach, share: str) -> str:
+    natural = "n/a" if reach.natural_share is None else f"{reach.natural_share:.4f}"
+    return f"natural share of two boxes {natural}; more than {share} allows {reach.most:,} images"
 
 
 def forget_selection(store: Store) -> None:

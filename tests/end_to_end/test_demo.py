@@ -27,4 +27,7 @@ def test_demo(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all 197 rows are where they were planted" in done.stdout
-    assert list(lint(Store(tmp_path / "demo-out" / "run"))) == []
+    assert "above 3/4; every stage's numbers add up" in done.stdout
+    assert "the loss fell from" in done.stdout
+    for run in ("run", "grounded"):
+        assert list(lint(Store(tmp_path / "demo-out" / run))) == []
