@@ -22,6 +22,7 @@ from benchmarks import (
     expert_layer,
     fetch_vs_img2dataset,
     filter_vs_pyarrow,
+    glip_speed,
     loader_vs_webdataset,
     measure,
     mix_memory,
@@ -48,7 +49,13 @@ _COMPARISONS: tuple[tuple[str, str, Callable[[Path, bool], list[Figure]]], ...] 
         lambda folder, _: data_wait.figures(folder),
     ),
     (selection_speed.TITLE, selection_speed.__doc__ or "", selection_speed.figures),
+    (
+        phrases_speed.TITLE,
+        phrases_speed.__doc__ or "",
+        lambda folder, _: phrases_speed.figures(folder),
+    ),
     (expert_layer.TITLE, expert_layer.__doc__ or "", lambda _, full: expert_layer.figures(full)),
+    (glip_speed.TITLE, glip_speed.__doc__ or "", lambda _, full: glip_speed.figures(full)),
 )
 _LISTINGS = {
     "The fetcher alone": "benchmarks.fetch_floor",
