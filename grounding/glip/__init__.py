@@ -7,7 +7,7 @@
   `fusion`, `deform`, `dyhead`.
 - `load`: checkpoints of the authors and of mmdetection.
 - `preprocess`, `spans`: images and captions to tensors. `anchors`, `postprocess`: tensors to boxes.
-- `detector`: all of it behind `grounding.detector.Detector`.
+- `detector`, made of a `source` with `options`: all of it behind `grounding.detector.Detector`.
 
-Nothing is imported here, as all but `config` and `spans` need torch.
+Nothing is imported here, as all but `config`, `options` and `spans` need torch.
 """

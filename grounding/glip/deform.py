@@ -105,9 +105,13 @@ def _by_place(corners: list[Tensor]) -> Tensor:
 def _convolve(
     x_BCHW: Tensor, pixels_N4: Tensor, shares_N4: Tensor, conv: nn.Conv2d, sides: list[int]
 ) -> Tensor:
-    channels = x_BCHW.shape[1]
+    batch, channels = x_BCHW.shape[:2]
     table = x_BCHW.permute(0, 2, 3, 1).reshape(-1, channels)
-    seen = F.embedding_bag(pixels_N4, table, mode="sum", per_sample_weights=shares_N4)
-    seen_BhwKC = seen.view(len(x_BCHW), *sides, TAPS * channels)
     weight_OKC = conv.weight.permute(0, 2, 3, 1).reshape(conv.out_channels, -1, 1, 1)
-    return F.conv2d(seen_BhwKC.permute(0, 3, 1, 2), weight_OKC, conv.bias)
+    results = []
+    # Image by image, as what is seen is nine times a map.
+    for places in zip(pixels_N4.chunk(batch), shares_N4.chunk(batch), strict=True):
+        seen = F.embedding_bag(places[0], table, mode="sum", per_sample_weights=places[1])
+        seen_1hwKC = seen.view(1, *sides, TAPS * channels)
+        results.append(F.conv2d(seen_1hwKC.permute(0, 3, 1, 2), weight_OKC, conv.bias))
+    return torch.cat(results)

@@ -15,12 +15,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,49 +29,19 @@ import torchvision  # type: ignore[import-untyped]
 from torch import Tensor
 
 from grounding.detector import Detection, Span
-from grounding.glip import deform, load, preprocess
-from grounding.glip.config import GlipConfig, PostConfig
-from grounding.glip.model import Glip
+from grounding.glip import deform, preprocess
+from grounding.glip.config import GlipConfig
+from grounding.glip.options import Options
 from grounding.glip.postprocess import Candidates, Found, candidates, suppress
-from grounding.glip.spans import Prompt, WordPieces, find_vocabulary, read_word_pieces, tokens_of
+from grounding.glip.source import Source, read
+from grounding.glip.spans import Prompt, tokens_of
+
+__all__ = ["GlipDetector", "Options", "Source", "read"]
 
 CODE_VERSION = 1
 """Raised by changes of this package that change detections."""
 
 Image = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a detector runs; what changes its numbers is in `GlipDetector.name`."""
-
-    short_side: int = 800
-    """Pixels of the short side after resizing."""
-    long_side: int = 1333
-    """Pixels that the long side may have at most."""
-    post: PostConfig = field(default_factory=PostConfig)
-    """Thresholds and limits."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the matrices; deformable convolutions and outputs are in fp32 in any case."""
-    device: str = "cpu"
-    """Where the model runs, as torch writes it."""
-    batch: int = 8
-    """Images at a time; halved where the device's memory is too small."""
-    pad_text: bool = False
-    """Pad every caption to the longest that the model reads, as the original does."""
-    threads: int = 2
-    """Threads that resize images."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.short_side <= self.long_side:
-            raise ValueError(
-                f"short_side {self.short_side} must be at least 1 and at most "
-                f"long_side {self.long_side}"
-            )
-        if self.batch < 1 or self.threads < 1:
-            raise ValueError(f"batch {self.batch} and threads {self.threads} must be at least 1")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"GLIP runs in fp32 or bf16, not in {self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -92,25 +62,6 @@ class _Launched:
     tasks: list[_Task]
     found: Candidates
     arrived: torch.cuda.Event | None
-
-
-@dataclass(frozen=True)
-class Source:
-    """A model in float32 with its vocabulary."""
-
-    model: Glip
-    word_pieces: WordPieces
-    digest: Callable[[], str] = str  # of weights and vocabulary, for the fingerprint
-
-
-def read(
-    path: Path, vocab: str | Path | None = None, variant: GlipConfig | str | None = None
-) -> Source:
-    """Read a checkpoint and its vocabulary; the arguments are those of `GlipDetector`."""
-    words = find_vocabulary(path, vocab)
-    model = load.load(path, variant)
-    word_pieces = read_word_pieces(words, model.config.max_tokens)
-    return Source(model, word_pieces, lambda: _sha256(path, words))
 
 
 class GlipDetector:
@@ -260,8 +211,9 @@ class GlipDetector:
             return self._run(batch[:half], resized[:half]) + self._run(batch[half:], resized[half:])
         try:
             return [self._forward(batch, resized)]
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             if len(batch) == 1:
+                error.add_note(f"one image of {height} x {width} alone; give a lower long_side")
                 raise
             self._most_pixels = len(batch) * height * width - 1
         # Outside the handler, whose traceback would hold the memory of what failed.
@@ -330,11 +282,3 @@ def _by_phrase(found: Found, task: _Task) -> list[Detection]:
 
 def _nothing() -> Detection:
     return Detection(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-
-
-def _sha256(*paths: Path) -> str:
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return " ".join(digests)

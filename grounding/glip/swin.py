@@ -49,14 +49,16 @@ class WindowAttention(nn.Module):
         index_TT = self.get_buffer("relative_position_index")
         bias_ATT = self.relative_position_bias_table[index_TT].permute(2, 0, 1)
         if mask_NTT is None:
-            out_NATD = F.scaled_dot_product_attention(
-                q_NATD, k_NATD, v_NATD, attn_mask=bias_ATT[None].expand(len(x_NTC), -1, -1, -1)
-            )
-        else:
+            bias_NATT = bias_ATT.expand(len(x_NTC), -1, -1, -1)
+            out_NATD = F.scaled_dot_product_attention(q_NATD, k_NATD, v_NATD, bias_NATT)
+        else:  # image by image: the biases of all windows are larger than the windows
+            parts = (each.split(len(mask_NTT)) for each in (q_NATD, k_NATD, v_NATD))
             bias_NATT = bias_ATT + mask_NTT[:, None]
-            copies = len(x_NTC) // len(mask_NTT)
-            out_NATD = F.scaled_dot_product_attention(
-                q_NATD, k_NATD, v_NATD, attn_mask=bias_NATT.repeat(copies, 1, 1, 1)
+            out_NATD = torch.cat(
+                [
+                    F.scaled_dot_product_attention(q, k, v, bias_NATT)
+                    for q, k, v in zip(*parts, strict=True)
+                ]
             )
         return self.proj(out_NATD.transpose(1, 2).flatten(2))
 
