@@ -26,6 +26,7 @@ from benchmarks import (
     loader_vs_webdataset,
     measure,
     mix_memory,
+    phrases_speed,
     selection_speed,
 )
 from benchmarks.measure import Figure

@@ -11,11 +11,14 @@ spaCy is not imported here; documents come from who has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Token
+
+MAX_CHARS = 100_000
+"""Longer captions are not looked at: a parser takes about 1 GB for so many."""
 
 TokenChunk = tuple[int, int, int]
 """First token, token after the last, root token."""
@@ -101,14 +104,15 @@ _ZH_BEFORE_CLAUSE_END = frozenset({"JJ", "VA"})
 def zh_chunks(doc: Doc) -> Iterator[TokenChunk]:
     """Yield Chinese chunks by tags: a run of nouns, and the modifiers left of it."""
     found: list[TokenChunk] = []
-    end = len(doc)
+    tags = [token.tag_ for token in doc]
+    end = len(tags)
     while end > 0:
-        tag = doc[end - 1].tag_
+        tag = tags[end - 1]
         if tag == "PN":
             found.append((end - 1, end, end - 1))
             end -= 1
         elif tag in _ZH_NOUNS:
-            start = _zh_start(doc, end)
+            start = _zh_start(tags, end)
             found.append((start, end, end - 1))
             end = start
         else:
@@ -116,8 +120,7 @@ def zh_chunks(doc: Doc) -> Iterator[TokenChunk]:
     yield from reversed(found)
 
 
-def _zh_start(doc: Doc, end: int) -> int:
-    tags = [token.tag_ for token in doc[:end]]
+def _zh_start(tags: Sequence[str], end: int) -> int:
     start = end - 1
     while start > 0:
         before = tags[start - 1]

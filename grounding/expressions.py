@@ -12,31 +12,50 @@ who writes training text which they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spacy.tokens import Doc, Token
+    from spacy.tokens import Doc
 
 _CONJUNCT = frozenset({"conj", "cj", "cd"})
 """The label of most schemes, and the two of the German one."""
 
 
-def expression_end(doc: Doc, start: int, end: int, root_index: int) -> int:
-    """Return the token after the last one of the expression around a chunk of tokens."""
-    root = doc[root_index]
-    if root.dep_ in _CONJUNCT or not root.n_rights:
+def expression_end(doc: Doc, heads: Sequence[int], start: int, end: int, root: int) -> int:
+    """Return the token after the last one of the expression around a chunk.
+
+    Args:
+        doc: The parsed caption.
+        heads: Index of every token's head.
+        start: First token of the chunk.
+        end: Token after its last.
+        root: Root of the chunk.
+    """
+    token = doc[root]
+    if token.dep_ in _CONJUNCT or not token.n_rights:
         return end
-    if any(child.dep_ in _CONJUNCT for child in root.children):
+    if any(child.dep_ in _CONJUNCT for child in token.children):
         return end
-    last = _run_end(doc, start, root)
+    last = _run_end(heads, start, root, token.right_edge.i)
     while last > end and (doc[last - 1].is_punct or doc[last - 1].is_space):
         last -= 1
     return max(last, end)
 
 
-def _run_end(doc: Doc, start: int, root: Token) -> int:
-    """Return where the run of tokens that depend on `root`, begun at `start`, is broken."""
-    position, last = start, root.right_edge.i
-    while position <= last and (position == root.i or root.is_ancestor(doc[position])):
-        position += 1
-    return position
+def _run_end(heads: Sequence[int], start: int, root: int, right_edge: int) -> int:
+    """Return where the run of tokens that depend on `root`, begun at `start`, is broken.
+
+    Every token is climbed from once. Asking spaCy for ancestors is cubic in words that nest:
+    minutes for 5,000 of them.
+    """
+    inside = {root}
+    for position in range(start, right_edge + 1):
+        at, path = position, []
+        while at not in inside and heads[at] != at:
+            path.append(at)
+            at = heads[at]
+        if at not in inside:
+            return position
+        inside.update(path)
+    return right_edge + 1

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import NamedTuple
 
-from grounding.chunks import Chunk
+from grounding.chunks import MAX_CHARS, Chunk
 from grounding.lemmas import singular
 from grounding.phrases import fingerprint
 
 _VERSION = 1
-_MAX_CHARS = 1_000_000
+_LONGEST_RUN = 40
+"""No phrase has so many words; without it a text of nouns alone takes time by its square."""
 
 # A word is what holds no white space, punctuation or symbol; hyphens, apostrophes and points may
 # stand inside. The ranges skip joiners (200c, 200d), which some scripts need within words.
@@ -45,7 +46,7 @@ class LexiconChunker:
     """Chunks by the list of words."""
 
     has_expressions = False
-    max_chars = _MAX_CHARS
+    max_chars = MAX_CHARS
 
     def __init__(self, language: str) -> None:
         if language != "en":
@@ -149,6 +150,8 @@ def _finished(words: Sequence[_Word], start: int, end: int) -> Iterator[tuple[in
 
 def _belongs(words: Sequence[_Word], start: int, position: int) -> bool:
     """Tell whether a word goes on with the run begun at `start`."""
+    if position - start >= _LONGEST_RUN:
+        return False
     kind = words[position].kind
     run = words[start:position]
     has_noun = any(word.kind in ("noun", "base", "s", "ing") for word in run)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grounding.chunks import RULES, Chunk, rule_for, trimmed
+from grounding.chunks import MAX_CHARS, RULES, Chunk, rule_for, trimmed
 from grounding.expressions import expression_end
 from grounding.lemmas import singular
 from grounding.phrases import fingerprint
@@ -38,7 +38,7 @@ class SpacyChunker:
         self.name = f"spacy:{nlp.meta['lang']}_{nlp.meta['name']}-{nlp.meta['version']}/{rule}"
         self.fingerprint = fingerprint(importlib.metadata.version("spacy"), nlp.meta, rule)
         self.has_expressions = rule != "zh_tags"  # Chinese modifiers stand left, in the chunk
-        self.max_chars = nlp.max_length
+        self.max_chars = min(MAX_CHARS, nlp.max_length)
         self._nlp = nlp
         self._rule = RULES[rule]
         self._lemma = _lemma_of(nlp)
@@ -51,14 +51,15 @@ class SpacyChunker:
 
     def chunks_of(self, doc: Doc) -> list[Chunk]:
         """Return the chunks of a parsed caption."""
-        return sorted(self._chunk(doc, *chunk) for chunk in self._rule(doc))
+        heads = [token.head.i for token in doc] if self.has_expressions else []
+        return sorted(self._chunk(doc, heads, *chunk) for chunk in self._rule(doc))
 
-    def _chunk(self, doc: Doc, start: int, end: int, root: int) -> Chunk:
+    def _chunk(self, doc: Doc, heads: list[int], start: int, end: int, root: int) -> Chunk:
         # A chunk of punctuation goes on as it is: who drops it says why.
         start, end, root = trimmed(doc, (start, end, root)) or (start, end, root)
         head, expr_end = doc[root], None
         if self.has_expressions:
-            expr_end = _end_char(doc[expression_end(doc, start, end, root) - 1])
+            expr_end = _end_char(doc[expression_end(doc, heads, start, end, root) - 1])
         return Chunk(
             doc[start].idx,
             _end_char(doc[end - 1]),
