@@ -39,6 +39,8 @@ NO_BOX = "no_box"
 TOO_FEW = "below_min_boxes"
 
 _TOP_HEADS = 200  # of an item, in its statistics
+_SCORE_BINS = 20  # of 0..1
+_WHOLE_IMAGE = 0.95  # share of the image that counts as all of it in the statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ class BoxesConfig:
                 row = place[label["key"]]
                 found = [Phrase.from_json(each) for each in phrases[row]["phrases"]]
                 labels = align(found, detections(found, label["boxes"]), self.rules)
-                counts.add(found, labels)
+                counts.add(found, labels, label["boxes"])
                 if labels.boxes < self.min_boxes:
                     counts.left_out[TOO_FEW if labels.boxes else NO_BOX] += 1
                     continue
@@ -131,16 +133,26 @@ class _Counts:
         self._boxes_of_image: Counter[int] = Counter()
         self._heads: Counter[str] = Counter()
         self._heads_boxed: Counter[str] = Counter()
+        self._boxes_of_chunk: Counter[int] = Counter()
+        self._scores: Counter[int] = Counter()
+        self._whole_image = 0
 
-    def add(self, phrases: Sequence[Phrase], labels: Labels) -> None:
+    def add(
+        self, phrases: Sequence[Phrase], labels: Labels, found: Sequence[Mapping[str, Any]]
+    ) -> None:
         self.labelled += 1
+        self._scores.update(min(int(box["score"] * _SCORE_BINS), _SCORE_BINS - 1) for box in found)
         self._boxes_of_image[min(labels.boxes, 10)] += 1
         self._outcomes.update(str(each) for row in labels.outcomes for each in row)
-        boxed = {(row[0], row[1]) for row in labels.noun_chunks}
+        boxes = Counter((row[0], row[1]) for row in labels.noun_chunks)
+        areas = [(row[4] - row[2]) * (row[5] - row[3]) for row in labels.noun_chunks]
+        self._whole_image += sum(area > _WHOLE_IMAGE for area in areas)
         for phrase in phrases:
             if phrase.drop_reason is None:
+                count = boxes[phrase.start, phrase.end]
+                self._boxes_of_chunk[count] += 1
                 self._heads[phrase.head_lemma] += 1
-                self._heads_boxed[phrase.head_lemma] += (phrase.start, phrase.end) in boxed
+                self._heads_boxed[phrase.head_lemma] += count > 0
 
     def statistics(self) -> dict[str, Any]:
         """Return the counts by name; of the heads those that come most often."""
@@ -150,6 +162,11 @@ class _Counts:
             "images_by_boxes": {
                 f"{boxes:02d}": count for boxes, count in sorted(self._boxes_of_image.items())
             },
+            "chunks_by_boxes": {
+                f"{boxes:02d}": count for boxes, count in sorted(self._boxes_of_chunk.items())
+            },
+            "scores": {f"{bin:02d}": count for bin, count in sorted(self._scores.items())},
+            "whole_image_boxes": self._whole_image,
             "heads": {head: [count, self._heads_boxed[head]] for head, count in heads},
         }
 

@@ -47,6 +47,9 @@ from shards.identity import Domain, choice, fraction_threshold
 from shards.manifest import Manifest
 from shards.store import Store
 
+YIELDS = "stats/yields.json"
+"""From captions to boxes: what each step left, the scores, the commonest heads with a box."""
+
 
 @dataclass
 class GroundRun:
@@ -76,6 +79,8 @@ class GroundRun:
         outcomes = _total(results, "outcomes")
         with_phrases = outcomes.pop(PhraseOutcome.WITH_PHRASES, 0)
         self._close("phrases", samples, with_phrases, outcomes)
+        self.facts["chunks_kept"] = sum(each.result["chunks_kept"] for each in results)
+        self.facts["chunks_dropped"] = dict(sorted(_total(results, "chunks_dropped").items()))
 
     def labels(self) -> None:
         """Run the detector over every image with phrases."""
@@ -98,8 +103,9 @@ class GroundRun:
         labelled = sum(each.result["labelled"] for each in results)
         eligible = sum(each.result["eligible"] for each in results)
         self._close("boxes", labelled, eligible, _total(results, "left_out"))
-        self.facts["images_by_boxes"] = dict(sorted(_total(results, "images_by_boxes").items()))
-        self.facts["box_outcomes"] = dict(sorted(_total(results, "box_outcomes").items()))
+        for name in ("box_outcomes", "images_by_boxes", "chunks_by_boxes", "scores"):
+            self.facts[name] = dict(sorted(_total(results, name).items()))
+        self.facts["whole_image_boxes"] = sum(each.result["whole_image_boxes"] for each in results)
         self.facts["heads"] = _heads(results)
 
     def choose(self) -> Histogram:
@@ -153,6 +159,7 @@ class GroundRun:
             fingerprints=dict(self.fingerprints),
             shards=tuple(shard_entry(each) for each in results),
         )
+        self.store.write(YIELDS, commit.encode(self.facts))
         self.store.write("README.md", render(written).encode())
         manifest.write(self.store, written)
 

@@ -86,6 +86,15 @@ def test_every_image_is_accounted_for_and_the_share_holds(pairs: Path, grounded:
     assert counts["select"]["left_out"]["not_selected"] > 0
 
 
+def test_yields_tell_where_phrases_and_boxes_went(grounded: Path) -> None:
+    told = json.loads((grounded / "stats" / "yields.json").read_text())
+    assert told["chunks_kept"] == sum(told["chunks_by_boxes"].values())
+    assert sum(told["images_by_boxes"].values()) == 120
+    assert sum(told["scores"].values()) == sum(told["box_outcomes"].values())
+    assert told["heads"]["circle"][1] > 0
+    assert told["selected"]["two_boxes"] * 4 > told["selected"]["images"] * 3
+
+
 def test_the_run_keeps_the_contract(grounded: Path) -> None:
     assert [str(each) for each in lint.lint(Store(grounded))] == []
     found = manifest.read(Store(grounded))
