@@ -82,7 +82,12 @@ def _lemma_of(nlp: Language) -> Callable[[Token], str]:
     lemmatizer: Any = nlp.get_pipe("lemmatizer")
     if not hasattr(lemmatizer, "lemmatize"):
         return lambda token: token.lemma_.lower() or token.lower_
-    return lambda token: str(lemmatizer.lemmatize(token)[0]).lower() or token.lower_
+
+    def lemma(token: Token) -> str:  # one that a ruler has set stays
+        found = "" if lemmatizer.overwrite else token.lemma_
+        return str(found or lemmatizer.lemmatize(token)[0]).lower() or token.lower_
+
+    return lemma
 
 
 @functools.cache
