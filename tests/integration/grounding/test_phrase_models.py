@@ -88,11 +88,7 @@ def test_the_small_english_model():
 
 
 def test_lemmas_are_those_of_the_whole_pipeline():
-    captions = [
-        "Mice ran past geese, wolves and two buses",
-        "the knives of the fishermen",
-        "let's see US",
-    ]
+    captions = ["Mice ran past geese, wolves and two buses", "the knives of the fishermen"]
     nlp, extract = spacy.load(model()), load_extractor(model(), PhraseRules())
     for caption, phrases in zip(captions, extract(captions), strict=True):
         lemmas = {token.idx: token.lemma_.lower() for token in nlp(caption)}
