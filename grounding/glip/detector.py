@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import torch
 import torchvision  # type: ignore[import-untyped]
 from torch import Tensor
@@ -125,7 +127,8 @@ class GlipDetector:
         """Digest of weights, vocabulary, config, name, device's kind and libraries."""
         parts = (
             self._weights(), repr(self.config), self.name, torch.device(self.options.device).type,
-            CODE_VERSION, torch.__version__, torchvision.__version__,
+            CODE_VERSION, torch.__version__, torchvision.__version__, PIL.__version__,
+            importlib.metadata.version("tokenizers"),
         )  # fmt: skip
         return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
