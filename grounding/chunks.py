@@ -11,6 +11,8 @@ spaCy is not imported here; documents come from who has it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -163,3 +165,9 @@ def trimmed(doc: Doc, chunk: TokenChunk) -> TokenChunk | None:
 
 def _is_edge(token: Token) -> bool:
     return bool(token.is_punct or token.is_space or token.is_quote)
+
+
+def fingerprint(*parts: object) -> str:
+    """Return the hex digest of what JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

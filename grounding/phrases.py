@@ -14,15 +14,13 @@ comes in with the first model.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from grounding.chunks import Chunk
+from grounding.chunks import Chunk, fingerprint
 from shards.phrases import Phrase
 
 LEXICON = "lexicon"
@@ -183,12 +181,6 @@ def contained(spans: Sequence[tuple[int, int]]) -> list[bool]:
         inside[i] = spans[i][1] <= reached
         reached = max(reached, spans[i][1])
     return inside
-
-
-def fingerprint(*parts: object) -> str:
-    """Return the hex digest of what JSON can hold."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache
