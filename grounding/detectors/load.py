@@ -1,6 +1,6 @@
 """Detectors by name: what a flag says, to an object that keeps the protocol.
 
-    glip:CHECKPOINT   our port of GLIP v1 (options `variant`, `vocab`)
+    glip:CHECKPOINT   our port of GLIP v1 (options `variant`, `vocab`, `short_side`, `long_side`)
     hf:MODEL          a zero-shot detector of transformers; a folder or a hub id
     blobs             a toy for rendered scenes
     oracle:FILE       annotated boxes, no model
@@ -17,7 +17,8 @@ from grounding.detector import Detector
 
 FORMS = ("glip:CHECKPOINT", "hf:MODEL", "blobs", "oracle:FILE")
 PRECISIONS = ("fp32", "bf16", "fp16")
-_OPTIONS = {"glip": ("variant", "vocab")}  # besides device, precision and batch
+_OPTIONS = {"glip": ("variant", "vocab", "short_side", "long_side")}  # besides the common ones
+_PIXELS = ("short_side", "long_side")
 
 _loaded: dict[tuple[Any, ...], Detector] = {}
 _lock = threading.Lock()
@@ -42,7 +43,8 @@ def load_detector(
         batch: Images at once, at most.
         second: Another detector, whose agreement a box needs; see `agreement`.
         rescore: A CLIP that takes part in the scores, after agreement; see `rescore.load`.
-        options: `variant` and `vocab` of GLIP; `rescore_rule` ("multiply" or "replace").
+        options: `variant`, `vocab`, `short_side` and `long_side` of GLIP; `rescore_rule`
+            ("multiply" or "replace").
 
     Raises:
         ValueError: No such detector, or an argument it does not have.
@@ -110,7 +112,18 @@ def _load(name: str, common: dict[str, Any], options: dict[str, Any]) -> Detecto
         return hf.load(rest, **common)
     from grounding.glip.detector import GlipDetector
 
-    return GlipDetector(rest, **common, **options)
+    pixels = {name: _pixels(name, options[name]) for name in _PIXELS if name in options}
+    return GlipDetector(rest, **common, **{**options, **pixels})
+
+
+def _pixels(name: str, value: Any) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"glip option {name}={value}: give a number of pixels")
+    return number
 
 
 def _wrapped(

@@ -98,6 +98,7 @@ class _Part:
         self.config, self.store, self.item, self.running = config, store, item, running
         self.rows: dict[int, dict[str, Any]] = {}
         self.detector: Detector = config.detector.load()
+        self.problems_before = self._problems()
 
     def process(self) -> Result:
         started_s = time.time()
@@ -114,6 +115,10 @@ class _Part:
         self._detect(waiting)
         self._check_upsampled()
         return self._commit(started_s)
+
+    def _problems(self) -> Counter[str]:
+        """Return what the detector could not look at so far, where it counts that."""
+        return Counter(getattr(self.detector, "problems", None) or {})
 
     def _wanted(self) -> dict[int, list[dict[str, Any]]]:
         """Return the rows of this part that have phrases, with those that were kept."""
@@ -211,6 +216,7 @@ class _Part:
                 "upsampled": sum(bool(row["upsampled"]) for row in rows),
                 "boxes": sum(len(row["boxes"]) for row in rows),
                 "detector": self.detector.name,
+                "problems": dict(sorted((self._problems() - self.problems_before).items())),
             }
             return commit(attempt, result, claimed=True, run=run_facts(started_s))
 

@@ -93,6 +93,7 @@ class GroundRun:
         self._close("labels", samples, labelled, outcomes)
         names = {each.result["detector"] for each in results}
         self.detector = min(names, default="")
+        self.facts["detector_problems"] = dict(sorted(_total(results, "problems").items()))
         self.facts["upsampled"] = sum(each.result["upsampled"] for each in results)
 
     def boxes(self) -> None:
