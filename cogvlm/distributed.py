@@ -10,12 +10,15 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from cogvlm.commandline import device_of
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class World:
     def largest(self, values: Sequence[int]) -> list[int]:
         """Return the largest of each value over the ranks."""
         return [int(value) for value in self._reduced(values, torch.int64, dist.ReduceOp.MAX)]
+
+    def gathered(self, items: Sequence[Item]) -> list[Item]:
+        """Return the items of all ranks, by rank; every rank must ask."""
+        every: list[Sequence[Item]] = [[]] * self.ranks
+        dist.all_gather_object(every, items)
+        return [item for items in every for item in items]
 
     def _reduced(
         self, values: Sequence[float], kind: torch.dtype, way: dist.ReduceOp.RedOpType

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cogvlm import flops, optim, sharded
+from cogvlm import flops, optim, sharded, validation
 from cogvlm.config import ModelConfig
 from cogvlm.data import Work, blank, loader
 from cogvlm.distributed import World
@@ -29,6 +30,7 @@ from cogvlm.optim import Average
 from cogvlm.order import number
 from cogvlm.parts import DataPlan
 from cogvlm.snapshots import State, Writer
+from cogvlm.tasks import FAULTS, SkipReason
 from cogvlm.train_config import TrainConfig
 from cogvlm.watch import NoWatch, StepReport, Watch
 from shards.identity import Domain
@@ -64,6 +66,25 @@ class Run:
         """Return the model's config at a step (from 0)."""
         return self.plan.model_at(step)
 
+    def on_device(self, batch: Batch) -> Batch:
+        """Return a batch on the rank's device, its images as the model takes them."""
+        batch = batch.to(self.world.device)
+        assert batch.images_ICHW is not None  # `collate` makes one always
+        return replace(batch, images_ICHW=normalise(batch.images_ICHW, self.model.config.vision))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """A step's numbers over all ranks."""
+
+    targets: int
+    samples: int
+    tokens: int  # without padding
+    images: int
+    empty: int  # slots without a sample
+    keys: int  # the same for the same set of samples
+    skipped: dict[str, int]  # slots by the reason that their sample could not be used
+
 
 def train(run: Run) -> None:
     """Run all steps that are left, or until SIGTERM or Ctrl-C; the last thing is a snapshot."""
@@ -85,7 +106,7 @@ def train(run: Run) -> None:
             run.watch.step(report)
             run.writer.poll()
             if run.validation and (run.step % config.val_every == 0 or run.step == config.steps):
-                score = validate(run, run.validation)
+                score = validation.validate(run, run.validation)
             is_last = must_stop or run.step == config.steps
             if is_last or run.step % config.snapshot_every == 0:
                 save(run, score)
@@ -101,42 +122,37 @@ def train(run: Run) -> None:
 def step(run: Run, work: Work, *, stop_asked: bool = False) -> tuple[StepReport, bool]:
     """Do one optimiser step; returns what it was like, and whether some rank was asked to stop."""
     begin, config, world = time.perf_counter(), run.config, run.world
-    sums = [
-        int(value)
-        for value in world.sums(
-            [work.targets, len(work.keys), work.tokens, work.images, work.empty, work.key_sum]
-        )
-    ]
-    targets, samples, tokens, images, empty, keys = sums
+    all_ranks = totals(world, work)
     micro_steps, must_stop = world.largest([len(work.batches), stop_asked])
     seed_all(config.seed, work.step, world.rank)
     rate = optim.set_lr(run.optimizer, config, work.step)
-    divisor = max(1, targets if config.loss_per == "token" else samples)
+    divisor = max(1, all_ranks.targets if config.loss_per == "token" else all_ranks.samples)
     loss = forward_backward(run, work.batches, micro_steps, divisor)
     norm = float(clip(run.model, config.clip))
     (loss_sum,) = world.sums([loss], torch.float64)
-    can_update = targets > 0 and math.isfinite(loss_sum) and math.isfinite(norm)
+    can_update = all_ranks.targets > 0 and math.isfinite(loss_sum) and math.isfinite(norm)
     if can_update:
         run.optimizer.step()
         run.updates += 1
         run.average.update(run.model, run.updates)
     run.optimizer.zero_grad(set_to_none=True)
     run.step = work.step + 1
-    tell_skips(run, work)
+    tell_faults(run, work, all_ranks)
     if not can_update:
-        count_skipped_update(run, targets, loss_sum, norm)
+        count_skipped_update(run, all_ranks.targets, loss_sum, norm)
     report = StepReport(
         step=run.step,
         epoch=run.plan.schedule.epoch(work.step),
         loss=loss_sum,
         learning_rate=rate,
         grad_norm=norm,
-        samples=samples,
-        tokens=tokens,
-        targets=targets,
-        empty=empty,
-        keys=f"{keys % 2**62:015x}",
-        flops=step_flops(run, samples, images, tokens),
+        samples=all_ranks.samples,
+        tokens=all_ranks.tokens,
+        targets=all_ranks.targets,
+        empty=all_ranks.empty,
+        skipped=all_ranks.skipped,
+        keys=f"{all_ranks.keys:015x}",
+        flops=step_flops(run, all_ranks),
         seconds=time.perf_counter() - begin + work.wait_s,
         wait_seconds=work.wait_s,
         skipped_update=not can_update,
@@ -156,19 +172,12 @@ def forward_backward(run: Run, batches: Sequence[Batch], micro_steps: int, divis
     total = torch.zeros((), device=run.world.device)
     missing = [blank(run.model.config)] * (micro_steps - len(batches))
     for batch in (*batches, *missing):
-        loss_sum, _ = run.model.loss(on_device(run, batch))
+        loss_sum, _ = run.model.loss(run.on_device(batch))
         loss = loss_sum / divisor
         # Sharded gradients are averaged over the ranks; the divisor counts all of them already.
         (loss * run.world.ranks).backward()
         total += loss.detach()
     return float(total)
-
-
-def on_device(run: Run, batch: Batch) -> Batch:
-    """Return a batch on the rank's device, its images as the model takes them."""
-    batch = batch.to(run.world.device)
-    assert batch.images_ICHW is not None  # `collate` makes one always
-    return replace(batch, images_ICHW=normalise(batch.images_ICHW, run.model.config.vision))
 
 
 def clip(model: CogVLM, largest: float) -> Tensor:
@@ -197,47 +206,6 @@ def at_resolution(run: Run, config: ModelConfig) -> None:
     run.watch.event("resolution", before_px=old, px=config.vision.image_size)
 
 
-@torch.no_grad()
-def validate(run: Run, plan: DataPlan) -> float:
-    """Return the loss per target on held-out samples, of the averaged weights where there are."""
-    run.model.eval()
-    raw = held_out_loss(run, plan)
-    averaged = None
-    if run.average.weights:
-        with run.average.in_place_of(run.model):
-            averaged = held_out_loss(run, plan)
-    run.model.train()
-    run.watch.event("validation", step=run.step, raw=raw, ema=averaged)
-    return raw if averaged is None else averaged
-
-
-def held_out_loss(run: Run, plan: DataPlan) -> float:
-    """Return the mean loss over the first epoch of a plan, or as far as it is asked for."""
-    config, world = run.config, run.world
-    steps = -(-config.val_samples // plan.global_batch)
-    steps = min(steps, plan.schedule.steps_per_epoch or steps)
-    plan = replace(plan, model=run.model.config, resolution=_as_it_is)
-    total, targets = 0.0, 0
-    for work in loader(
-        plan,
-        steps=range(steps),
-        micro_batch=run.micro_batch,
-        rank=world.rank,
-        ranks=world.ranks,
-    ):
-        (micro_steps,) = world.largest([len(work.batches)])
-        missing = [blank(plan.model)] * (micro_steps - len(work.batches))
-        for batch in (*work.batches, *missing):
-            total += float(run.model.loss(on_device(run, batch))[0])
-        targets += work.targets
-    loss_sum, count = world.sums([total, targets], torch.float64)
-    return loss_sum / max(1.0, count)
-
-
-def _as_it_is(step: int) -> int:
-    return 0
-
-
 def save(run: Run, validation: float | None) -> None:
     """Begin to write a snapshot."""
     facts = {
@@ -250,9 +218,30 @@ def save(run: Run, validation: float | None) -> None:
     run.watch.event("snapshot", step=run.step)
 
 
-def tell_skips(run: Run, work: Work) -> None:
-    """Log every sample that could not be used, by name."""
-    for skip in work.skipped:
+def totals(world: World, work: Work) -> Totals:
+    """Add up what the ranks have of a step."""
+    reasons = Counter(skip.reason for skip in work.skipped)
+    mine = (work.targets, len(work.keys), work.tokens, work.images, work.empty, work.key_sum)
+    sums = [*map(int, world.sums([*mine, *(reasons[reason] for reason in SkipReason)]))]
+    targets, samples, tokens, images, empty, keys = sums[: len(mine)]
+    skipped = dict(zip(map(str, SkipReason), sums[len(mine) :], strict=True))
+    return Totals(
+        targets=targets,
+        samples=samples,
+        tokens=tokens,
+        images=images,
+        empty=empty,
+        keys=keys % 2**62,
+        skipped={reason: count for reason, count in skipped.items() if count},
+    )
+
+
+def tell_faults(run: Run, work: Work, all_ranks: Totals) -> None:
+    """Name every damaged sample of any rank in the log."""
+    if not FAULTS.intersection(all_ranks.skipped):
+        return
+    mine = [skip for skip in work.skipped if skip.reason in FAULTS]
+    for skip in run.world.gathered(mine):
         run.watch.event(
             "skip",
             step=work.step + 1,
@@ -276,12 +265,13 @@ def count_skipped_update(run: Run, targets: int, loss: float, norm: float) -> No
         )
 
 
-def step_flops(run: Run, samples: int, images: int, tokens: int) -> float:
+def step_flops(run: Run, all_ranks: Totals) -> float:
     """Return the FLOPs of a step by the rule of `flops`, as if all samples were alike."""
+    samples, images = all_ranks.samples, all_ranks.images
     if not samples:
         return 0.0
     model = run.model.config
-    text_tokens = max(0, tokens - images * model.span_size) // samples
+    text_tokens = max(0, all_ranks.tokens - images * model.span_size) // samples
     one = flops.count(
         model, images=round(images / samples), text_tokens=text_tokens, trained=run.config.trains
     )

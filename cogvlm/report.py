@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 EventKind = Literal[
@@ -24,6 +24,7 @@ class StepReport:
     tokens: int  # positions that hold a token: images and text, no padding
     targets: int  # tokens that the loss is taken of
     empty: int  # slots of the batch that held no sample
+    skipped: Mapping[str, int] = field(default_factory=dict)  # of them, by `tasks.SkipReason`
     keys: str = ""  # hex; the same whenever the same set of samples was seen
     flops: float  # by the rule of `cogvlm.flops`
     seconds: float  # wall time
@@ -55,8 +56,10 @@ def rates_of(reports: Sequence[StepReport], peak_flops: float | None) -> Rates:
 
 def curves(report: StepReport, rates: Rates) -> dict[str, float]:
     """Return the numbers of a step by the name of their curve."""
-    told = {name: value for name, value in asdict(report).items() if name not in ("step", "keys")}
+    left_out = ("step", "keys", "skipped")
+    told = {name: value for name, value in asdict(report).items() if name not in left_out}
     values = {f"train/{name}": value for name, value in told.items()}
+    values |= {f"skipped/{reason}": count for reason, count in report.skipped.items()}
     values |= {f"speed/{name}": value for name, value in asdict(rates).items()}
     return {name: float(value) for name, value in values.items() if value is not None}
 

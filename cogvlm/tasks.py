@@ -66,6 +66,10 @@ class SkipReason(StrEnum):
     BAD_DOCUMENT = "bad_document"
 
 
+FAULTS = frozenset({*SkipReason} - {SkipReason.NO_PHRASE, SkipReason.DOES_NOT_FIT})
+"""Reasons that are something wrong with a sample: named one by one. The others are counted."""
+
+
 class Skip(Exception):
     """A sample that gives nothing for a task."""
 

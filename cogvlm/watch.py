@@ -24,6 +24,7 @@ from cogvlm.watch_views import Bar, Lines, TensorBoard, Wandb, Window
 
 __all__ = ["EventKind", "NoWatch", "StepReport", "Watch", "peak_flops_of", "read_log"]
 
+_SHOWN_SKIPS = 20  # on the terminal
 _PART_OF_A_CARD = {"mig", "laptop", "d"}  # words of cards slower than their namesakes
 
 
@@ -69,7 +70,7 @@ class Watch:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         plain = not sys.stderr.isatty() if plain is None else plain
-        self._peak, self._step = peak_flops, 0
+        self._peak, self._step, self._skips = peak_flops, 0, 0
         self._settings = json.loads(json.dumps(strict(settings), default=str))
         self._sinks: list[_Sink] = []
         if wandb is not None:  # first: it is the one that may be missing
@@ -100,8 +101,11 @@ class Watch:
         self._step = step = fields.pop("step", self._step)
         if kind in ("start", "resume"):
             fields = {**fields, "settings": self._settings}
+        self._skips += kind == "skip"
         for sink in self._sinks:
-            sink.event(kind, step, fields)
+            # A damaged tar has thousands: the log has them all, a person needs the first ones.
+            if self._skips <= _SHOWN_SKIPS or kind != "skip" or not isinstance(sink, Lines | Bar):
+                sink.event(kind, step, fields)
 
     def close(self) -> None:
         """Finish all places; one that fails keeps none of the others from it."""

@@ -19,8 +19,10 @@ MODEL_COMMANDS = (
     "cogvlm.convert_tokenizer",
     "cogvlm.train",
     "cogvlm.trace",
+    "grounding.evaluate",
+    "grounding.verify",
 )
-COMMANDS = ("pipelines.filter", "pipelines.download", "pipelines.lint")
+COMMANDS = ("pipelines.filter", "pipelines.download", "pipelines.ground", "pipelines.lint")
 
 _PROBE = """
 import importlib, json, sys, threading

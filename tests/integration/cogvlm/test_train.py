@@ -320,3 +320,18 @@ def test_what_is_skipped_is_named_in_the_log(
     assert skip["key"] == damaged[5].key
     line = next(each for each in read_log(tmp_path / "out") if each["step"] == skip["step"])
     assert line["empty"] == 1 and line["samples"] == 7
+    assert line["skipped"] == {"image_damaged": 1}
+
+
+def test_what_a_task_has_no_use_for_is_counted_only(flags: tuple[str, ...], tmp_path: Path) -> None:
+    plain = [  # grounded samples without a box
+        toy_shards.ToySample(each.caption, each.images, {**each.fields, "noun_chunks": []})
+        for each in toy_shards.grounded(6)
+    ]
+    run = toy_shards.write_run(
+        tmp_path / "boxes", [*toy_shards.grounded(40, seed=9), *plain], level="grounded"
+    )
+    assert train.main([*flags, "--data", f"rec={run}", "--epochs", "1"]) == 0
+    assert events(tmp_path / "out", "skip") == []
+    lines = [each for each in read_log(tmp_path / "out") if each["kind"] == "step"]
+    assert sum(each["skipped"].get("no_phrase", 0) for each in lines) >= 6

@@ -298,3 +298,14 @@ def test_importing_is_free() -> None:
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert found.stdout == "set()\n", found.stderr
+
+
+def test_the_terminal_shows_the_first_skips_and_the_log_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with watching(tmp_path) as run:
+        for number in range(50):
+            run.event("skip", step=1, key=f"key{number}")
+    shown = capsys.readouterr().err
+    assert "key19" in shown and "key20" not in shown
+    assert sum(line["kind"] == "skip" for line in read_log(tmp_path)) == 50
