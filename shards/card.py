@@ -55,9 +55,7 @@ def _grounding() -> list[str]:
     """Return the features that a grounded sample's JSON has besides."""
     rows = [line for name in ("noun_chunks", "ref_exps") for line in _rows_of_floats(name)]
     phrase = [
-        line
-        for each in fields(Phrase)
-        for line in _feature(each.name, _FEATURES[str(each.type)])
+        line for each in fields(Phrase) for line in _feature(each.name, _FEATURES[str(each.type)])
     ]
     return [
         "  - name: phrases",
