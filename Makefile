@@ -48,7 +48,7 @@ docs: setup
 
 image: setup
 	mkdir -p build
-	$(BIN)/python -m scripts.worker_requirements > build/worker-requirements.txt
+	$(BIN)/python -m scripts.worker_requirements $(addprefix --extra ,$(EXTRAS)) > build/worker-requirements.txt
 	docker build --target worker --tag $(IMAGE) $(BUILD_ARGS) .
 
 # Public hashes for every platform, no addresses. torch and torchvision are a matching pair.

@@ -8,10 +8,11 @@ Dockerfile; the tests' worker environment is made from the same functions.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,14 @@ LOCK = ROOT / "requirements.lock"
 BEAM = "apache-beam[gcp]"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the entries."""
-    sys.stdout.write(locked(closure(image_requirements()), LOCK.read_text()))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--extra", action="append", default=[], help="of the project, such as grounding; repeatable"
+    )
+    extras = parser.parse_args(arguments).extra
+    sys.stdout.write(locked(closure(image_requirements(extras)), LOCK.read_text()))
 
 
 def core_requirements() -> list[str]:
@@ -34,9 +40,17 @@ def core_requirements() -> list[str]:
     return [*_project()["project"]["dependencies"], BEAM]
 
 
-def image_requirements() -> list[str]:
-    """Return the core requirements and what builds the package without another download."""
-    return [*core_requirements(), *_project()["build-system"]["requires"]]
+def image_requirements(extras: Sequence[str] = ()) -> list[str]:
+    """Return what an image installs: core, extras, and what builds the package without a download.
+
+    Raises:
+        ValueError: The project has no such extra.
+    """
+    known = _project()["project"]["optional-dependencies"]
+    if unknown := sorted({*extras} - {*known}):
+        raise ValueError(f"no extra {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted = [text for extra in extras for text in known[extra]]
+    return [*core_requirements(), *wanted, *_project()["build-system"]["requires"]]
 
 
 def _project() -> dict[str, Any]:

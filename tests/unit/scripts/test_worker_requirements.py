@@ -51,10 +51,18 @@ def test_closure_follows_extras_of_extras_and_ends_on_circles() -> None:
 
 
 def test_the_printed_list_installs_with_hashes(capsys: pytest.CaptureFixture[str]) -> None:
-    worker_requirements.main()
+    worker_requirements.main([])
     printed = capsys.readouterr().out
     entries = re.findall(r"(?m)^[A-Za-z0-9].*(?:\n[ ].*)*", printed)
     assert len(entries) > 50
     assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
     assert {entry.partition("==")[0] for entry in entries} > {"apache-beam", "setuptools", "pycurl"}
     assert all(entry in LOCK.read_text() for entry in entries)
+
+
+def test_an_extra_brings_its_packages() -> None:
+    plain = closure(worker_requirements.image_requirements())
+    with_extra = closure(worker_requirements.image_requirements(["grounding"]))
+    assert {"spacy", "torch", "torchvision", "transformers"} <= with_extra - plain
+    with pytest.raises(ValueError, match="no extra guessing; there are launch"):
+        worker_requirements.image_requirements(["guessing"])
