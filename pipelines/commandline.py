@@ -78,8 +78,11 @@ def launch_of(parsed: Parsed, open_output: Callable[[argparse.Namespace], Store]
             f"--task_index {values.task_index} with --num_tasks {values.num_tasks}: give an index "
             f"from 0 to {values.num_tasks - 1}"
         )
-    if values.num_tasks > 1 and getattr(values, "overwrite", False):
-        raise ValueError("--overwrite with --num_tasks would remove what other launchers write")
+    for removing in ("overwrite", "reselect"):
+        if values.num_tasks > 1 and getattr(values, removing, False):
+            raise ValueError(
+                f"--{removing} with --num_tasks would remove what other launchers write"
+            )
     if not values.output:
         raise ValueError("--output is missing; give a folder, gs://BUCKET/… or s3://BUCKET/…")
     if local:

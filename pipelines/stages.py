@@ -173,7 +173,7 @@ class Run:
             else read_results(self.store, stage)
         )
         winners = {each.name: each.run["attempt"] for each in done}
-        commit.collect_garbage(self.store, stage, winners, self._gc_min_age_s())
+        commit.collect_garbage(self.store, stage, winners, gc_min_age_s(self.store, self.values))
 
     def _write_manifest(self, stage: str) -> None:
         written = Manifest(
@@ -187,11 +187,13 @@ class Run:
             self.store.write(CARD, render(written).encode())
         manifest.write(self.store, written)
 
-    def _gc_min_age_s(self) -> float:
-        if self.values.gc_min_age_s is not None:
-            return float(self.values.gc_min_age_s)
-        local = self.store.local_path("") is not None
-        return _GC_MIN_AGE_LOCAL_S if local else _GC_MIN_AGE_REMOTE_S
+
+def gc_min_age_s(store: Store, values: argparse.Namespace) -> float:
+    """Return the age after which a losing attempt counts as dead, in seconds."""
+    if values.gc_min_age_s is not None:
+        return float(values.gc_min_age_s)
+    local = store.local_path("") is not None
+    return _GC_MIN_AGE_LOCAL_S if local else _GC_MIN_AGE_REMOTE_S
 
 
 _NEXT = {"filter": "mix", "mix": "download"}

@@ -36,7 +36,7 @@ from pipelines.launch import (
     run_stage,
 )
 from pipelines.progress import Progress
-from pipelines.stages import shard_entry
+from pipelines.stages import gc_min_age_s, shard_entry
 from pipelines.worker import StageConfig
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint
@@ -188,8 +188,8 @@ class GroundRun:
         self.lines.append(Line(stage, into, out, dict(sorted(left_out.items()))).check())
         accounting.check_chain(self.lines)
         winners = {each.name: each.run["attempt"] for each in read_results(self.store, stage)}
-        age = self.values.gc_min_age_s
-        commit.collect_garbage(self.store, stage, winners, 3600.0 if age is None else float(age))
+        age_s = gc_min_age_s(self.store, self.values)
+        commit.collect_garbage(self.store, stage, winners, age_s)
 
     def _parts(self) -> Iterator[PartItem]:
         for record in planfile.read_all(self.store, "phrases"):

@@ -15,7 +15,7 @@ import toy_shards
 
 from examples.scenes import scene
 from grounding.detector import Detection, Span
-from pipelines.ground_job import detecting, labels
+from pipelines.ground_job import detecting, devices, labels
 from shards import lint, manifest, read
 from shards.access import SampleReader
 from shards.dataset import open_dataset
@@ -351,3 +351,20 @@ def test_mistakes_are_told_before_any_work(
     code, errors = jobs.run(flags(pairs, tmp_path / "out", *wrong), MODULE)
     assert code == 2 and says in errors and errors.count("\n") == 1
     assert not (tmp_path / "out" / "stats").exists()
+
+
+def test_a_launcher_for_every_gpu_ends_with_the_same_shards(
+    pairs: Path, grounded: Path, tmp_path: Path
+) -> None:
+    ground(pairs, tmp_path, "--devices=0,1")  # parts are larger there: launchers of their own
+    names = ("phrases", "choice", "plan", "shards")
+    assert jobs.covered(tmp_path, names) == jobs.covered(grounded, names)
+
+
+def test_devices_are_numbers_and_their_launchers_get_the_rest_of_the_command() -> None:
+    assert devices.named(None) == [] and devices.named("0, 3") == ["0", "3"]
+    for wrong in ("gpu0", "0,0", "0,"):
+        with pytest.raises(ValueError, match="give auto, or different numbers"):
+            devices.named(wrong)
+    given = ["--input=a", "--devices", "0,1", "--overwrite", "--stop_after=choose", "--limit", "9"]
+    assert devices.without(given, devices._OURS) == ["--input=a", "--limit", "9"]
