@@ -122,13 +122,14 @@ def micro_batch(prepared: Prepared, world: World) -> int:
 
 
 def _kept(prepared: Prepared, rows: int, text: int, step: int) -> int:
-    return activations(
+    in_bf16 = activations(
         prepared.plan.model_at(step),
         frozenset(prepared.config.trains),
         micro_batch=rows,
         text_tokens=max(1, text),
         checkpoint=prepared.config.checkpoint_activations,
     ).total
+    return in_bf16 if prepared.config.precision == "bf16" else 2 * in_bf16
 
 
 def describe(prepared: Prepared, ranks: int) -> list[str]:
