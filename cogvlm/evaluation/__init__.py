@@ -1,0 +1,8 @@
+"""What `python -m cogvlm.evaluate` is made of.
+
+- `answers`, `boxes`, `cider`: metrics as pure functions; no torch, no files.
+- `questions`, `prompts`: what is asked of stored samples, and how.
+- `scoring`: answers to numbers. `answering`: a model's answers. `blind`: those of no image.
+- `overlap`: evaluation images that were trained on.
+- `verify`: the official grounding model against its published number.
+"""
