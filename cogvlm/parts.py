@@ -22,7 +22,7 @@ from cogvlm.layout import Sample
 from cogvlm.mixture import Component
 from cogvlm.order import Draw, Schedule
 from cogvlm.samples import SampleMaker, stacked
-from cogvlm.tasks import Skip, SkipReason
+from cogvlm.tasks import Skip, SkipReason, TaskOptions
 from cogvlm.tokenizer import Tokenizer
 from shards.access import RawSample, SampleError, SampleReader
 
@@ -41,6 +41,7 @@ class DataPlan:
     global_batch: int  # G
     resolution: Callable[[int], int]  # step to input side in pixels, 0: the model's
     augment: Augment = field(default_factory=Augment)
+    options: TaskOptions = field(default_factory=TaskOptions)
     pack_tokens: int = 0
     error_budget: int = 100
 
@@ -55,6 +56,11 @@ class DataPlan:
             streams=self.streams,
             global_batch=self.global_batch,
         )
+
+    def maker(self) -> SampleMaker:
+        """Return what makes sequences of samples; it opens the tokenizer."""
+        tokenizer = Tokenizer(self.tokenizer)
+        return SampleMaker(tokenizer, self.template, self.augment, self.seed, self.options)
 
     def model_at(self, step: int) -> ModelConfig:
         """Return the model's config at a step."""
@@ -126,7 +132,7 @@ class _PartMaker:
     def __init__(self, plan: DataPlan) -> None:
         self._plan = plan
         self._readers = [SampleReader(component.dataset) for component in plan.components]
-        self._maker = SampleMaker(Tokenizer(plan.tokenizer), plan.template, plan.augment, plan.seed)
+        self._maker = plan.maker()
         self._failed_in_a_row = 0
 
     def __call__(self, step: int, streams: Sequence[int]) -> Part:

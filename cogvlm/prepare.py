@@ -17,6 +17,7 @@ from cogvlm.mixture import Component, open_mixture
 from cogvlm.order import streams_of
 from cogvlm.parts import DataPlan, check, tokenizer_file
 from cogvlm.presets import overridden, preset
+from cogvlm.tasks import TaskOptions
 from cogvlm.tokenizer import Tokenizer
 from cogvlm.train_config import TrainConfig
 
@@ -127,6 +128,7 @@ def _plan(
         global_batch=config.global_batch,
         resolution=config.image_size_at,
         augment=config.augment,
+        options=TaskOptions.of(config),
         pack_tokens=config.pack_tokens,
         error_budget=config.error_budget,
     )

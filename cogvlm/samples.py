@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cogvlm.augment import MIN_LEFT, Augment, augment
 from cogvlm.config import ModelConfig
 from cogvlm.image import square
 from cogvlm.layout import Sample
-from cogvlm.tasks import Example, Skip, SkipReason
+from cogvlm.tasks import Example, Skip, SkipReason, TaskOptions
 from cogvlm.tokenizer import Tokenizer
 from cogvlm.tokens import Segment, Text, encode
 from cogvlm.train_config import TaskName
@@ -36,6 +36,7 @@ class SampleMaker:
     template: str
     augment: Augment
     seed: int
+    options: TaskOptions = field(default_factory=TaskOptions)
 
     def make(self, raw: RawSample, task: TaskName, epoch: int, model: ModelConfig) -> Sample:
         """Return the sequence of a stored sample; images are uint8 (3, size, size).
@@ -66,6 +67,7 @@ class SampleMaker:
             template=self.template,
             seed=self.seed,
             epoch=epoch,
+            options=self.options,
         )
         segments = tasks.make(task, example)
         _check_text(segments)

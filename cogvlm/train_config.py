@@ -27,6 +27,9 @@ TaskName = Literal[
     "text",
 ]
 Checkpointed = Literal["none", "tower", "decoder", "both"]
+PromptLanguage = Literal["en", "zh", "both"]
+GroundingUnits = Literal["chunks", "expressions"]
+DocumentLoss = Literal["all", "after_image"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,20 @@ class TrainConfig:
     """Steps at which the input side changes, as STEP SIDE."""
     template: TemplateName = "base"
     """Text around questions and answers."""
+    prompt_language: PromptLanguage = "en"
+    """Of the questions that tasks ask; both: by hash. Captions and phrases stay as they are."""
+    prompts: str = ""
+    """Folder with prompt pools of your own; those that it lacks are ours (cogvlm/tasks/prompts)."""
+    task_prefix: bool = False
+    """Put the task's name and a colon before every question, as a plain marker."""
+    caption_requests: bool = False
+    """Ask for captions in words, in the run's template; off: the prompt is empty."""
+    negatives: float = 0.0
+    """Share of REC visits that ask for what the caption does not name; it is "not in the image"."""
+    grounding_units: GroundingUnits = "chunks"
+    """Phrases with boxes are noun chunks, or the referring expressions that lie in no other."""
+    document_loss: DocumentLoss = "all"
+    """Documents' targets: all text, or only text that comes after an image."""
 
     trains: tuple[str, ...] = ("adapter", "boi_eoi", "expert", "image_head")
     """Parameter groups that are trained; the others are frozen."""
@@ -161,6 +178,7 @@ class TrainConfig:
         for name in ("lr_floor", "dropout", "ema"):
             value = getattr(self, name)
             _require(name, value, 0 <= value <= 1 - (name != "lr_floor") * 1e-9, "in 0 to 1")
+        _require("negatives", self.negatives, 0 <= self.negatives < 1, "0 or more, and below 1")
         groups = {*GROUPS}
         for name in ("trains", "lr_scale"):
             unknown = sorted({*getattr(self, name)} - groups)

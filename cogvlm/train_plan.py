@@ -12,9 +12,7 @@ from cogvlm.layout import IGNORE
 from cogvlm.order import shares
 from cogvlm.parts import DataPlan
 from cogvlm.plan import state_bytes
-from cogvlm.samples import SampleMaker
 from cogvlm.tasks import Skip
-from cogvlm.tokenizer import Tokenizer
 from shards.access import SampleError, SampleReader
 from shards.image import probe
 
@@ -43,7 +41,7 @@ class Survey:
 def survey(plan: DataPlan, number: int, step: int = 0) -> Survey:
     """Look at the first samples that a run would draw of a shard set."""
     component, model = plan.components[number], plan.model_at(step)
-    maker = SampleMaker(Tokenizer(plan.tokenizer), plan.template, plan.augment, plan.seed)
+    maker = plan.maker()
     lengths, targets, texts, images, small = [], [], [], 0, 0
     raws = [*SampleReader(component.dataset).read_many(_first(plan, number))]
     for raw in raws:

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from cogvlm import tasks
-from cogvlm.tasks import GROUND, LEVELS, MAX_BOXES, TASKS, WHAT, WHERE, Example, Skip, SkipReason
+from cogvlm.tasks import LEVELS, MAX_BOXES, TASKS, Example, Skip, SkipReason, TaskOptions
 from cogvlm.tokens import Picture, Text
 from cogvlm.train_config import TaskName
+from shards.identity import Domain
 from shards.schema import LEVELS as SHARD_LEVELS
+
+WHERE, WHAT, GROUND = (tasks.pool(name) for name in ("rec", "reg", "grounded_caption"))
 
 CAPTION = "a red square beside a blue circle"
 SQUARE, CIRCLE = (0, 12), (20, 33)
@@ -32,9 +35,12 @@ def example(
     key: str = "k",
     seed: int = 0,
     epoch: int = 0,
+    **options: Any,
 ) -> Example:
     pictures = [torch.full((3, 2, 2), number) for number in range(images)]
-    return Example(key, caption, pictures, fields or {}, template, seed, epoch)
+    return Example(
+        key, caption, pictures, fields or {}, template, seed, epoch, TaskOptions(**options)
+    )
 
 
 def grounded(caption: str, chunks: Sequence[Sequence[float]], **more: Any) -> Example:
@@ -123,13 +129,13 @@ def test_reg_asks_for_boxes_and_answers_the_phrase() -> None:
 
 
 def test_rec_and_reg_choose_among_the_phrases_and_all_wordings_come() -> None:
-    rec = {told("rec", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(200)}
+    rec = {told("rec", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(1000)}
     assert rec == {
         f"<0>{question}{{{answer}|}}"
         for phrase, answer in (("the red square", LEFT_TEXT), ("the blue circle", RIGHT_TEXT))
         for question in asked(WHERE, phrase=phrase)
     }
-    reg = {told("reg", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(200)}
+    reg = {told("reg", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(1000)}
     assert len(reg) == 2 * len(WHAT)
 
 
@@ -182,7 +188,7 @@ def test_the_two_sentences_of_the_paper(
             {"start": start, "end": end, "head_lemma": text.split()[-1], "root_pos": "NOUN"}
             for (start, end), text in zip(spans, texts, strict=True)
         ]
-    given = [example(caption, fields, key=f"{key}") for key in range(100)]
+    given = [example(caption, fields, key=f"{key}") for key in range(1000)]
     assert len(tasks.recs(given[0])) == len(recs)
     assert len(tasks.regs(given[0])) == len(regs)
     assert tasks.grounded_captions(given[0]) == [grounded_caption]
@@ -239,7 +245,7 @@ def test_a_question_is_about_the_one_that_is_there(phrase: str, expected: str) -
 def test_grounded_captions_have_boxes_after_each_phrase() -> None:
     answer = f"a red square {LEFT_TEXT} beside a blue circle {RIGHT_TEXT}"
     found = {
-        told("grounded_caption", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(100)
+        told("grounded_caption", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(500)
     }
     assert found == {f"<0>{question}{{{answer}|}}" for question in GROUND}
 
@@ -539,12 +545,12 @@ def test_choices_are_those_of_seed_epoch_and_key() -> None:
 
 
 def test_choices_of_one_sample_differ_over_epochs() -> None:
-    found = {told("rec", grounded(CAPTION, CHUNKS, epoch=epoch)) for epoch in range(100)}
+    found = {told("rec", grounded(CAPTION, CHUNKS, epoch=epoch)) for epoch in range(1000)}
     assert len(found) == 2 * len(WHERE)
 
 
 def test_what_is_chosen_is_even() -> None:
-    numbers = [example(key=f"{key}").choose(tasks.Domain.TASK, "x", 4) for key in range(4000)]
+    numbers = [example(key=f"{key}").choose(Domain.TASK, "x", 4) for key in range(4000)]
     assert all(900 < numbers.count(each) < 1100 for each in range(4))
 
 
