@@ -13,6 +13,7 @@ HEAVY = ("torch", "apache_beam", "spacy", "transformers", "gcsfs", "s3fs", "rich
 PACKAGES = ("shards", "filters", "grounding", "cogvlm", "pipelines")
 MODEL_COMMANDS = (
     "cogvlm.generate",
+    "cogvlm.evaluate",
     "cogvlm.export",
     "cogvlm.build",
     "cogvlm.plan",

@@ -1,0 +1,157 @@
+"""The model that is evaluated: opened, named, and what it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cogvlm import trained
+from cogvlm.model import CogVLM
+from cogvlm.tasks import TaskOptions
+from cogvlm.tokenizer import Tokenizer
+from cogvlm.tokens import TEMPLATES
+from cogvlm.train_config import SETTINGS
+from cogvlm.trained import Weights
+from shards.dataset import Dataset, open_dataset
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked."""
+
+    model: CogVLM
+    tokenizer: Tokenizer
+    template: str
+    options: TaskOptions  # of the training, as far as they are known
+    facts: Mapping[str, Any]  # fingerprints and names, plain JSON
+
+
+def open_subject(
+    folder: str,
+    *,
+    weights: Weights | None,
+    step: int | None,
+    tokenizer: str | None,
+    template: str | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Subject:
+    """Open a checkpoint folder or a training run.
+
+    The template is the one given, else that of the run, else the checkpoint's.
+
+    Raises:
+        ValueError: Something does not fit or is not there.
+    """
+    if not Path(folder).is_dir():
+        raise ValueError(f"--checkpoint {folder}: there is no such folder")
+    words = Tokenizer(tokenizer or folder)  # what was typed wrong shows before weights load
+    told = settings(folder)
+    template = template or told.get("template")
+    if template is not None and template not in TEMPLATES:
+        raise ValueError(f"--template {template}: known are {', '.join(TEMPLATES)}")
+    model = trained.open_model(folder, device=device, dtype=dtype, weights=weights, step=step)
+    if words.vocab_size > model.config.vocab_size:
+        raise ValueError(
+            f"{words.place} has {words.vocab_size} tokens, the model {model.config.vocab_size}; "
+            "they do not belong together"
+        )
+    # Its distance is no part of what a text costs.
+    model.image_head = None
+    template = template or model.config.template
+    facts = _facts(folder, weights, step, model, dtype) | {
+        "tokenizer": hashlib.sha256(Path(words.place).read_bytes()).hexdigest(),
+        "template": template,
+    }
+    return Subject(model.eval(), words, template, _options(told), facts)
+
+
+def settings(folder: str) -> dict[str, Any]:
+    """Return what a training run was told; nothing for a checkpoint folder.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = Path(folder, SETTINGS)
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["train"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def training_data(folder: str | None, given: str | None) -> tuple[list[Dataset], list[str]]:
+    """Return what a model was trained on, and what is said of it that cannot be opened now.
+
+    Raises:
+        ValueError: A set of `given` cannot be opened.
+    """
+    if given is not None:
+        return [open_dataset(spec.strip()) for spec in given.split(",") if spec.strip()], []
+    told = settings(folder).get("data", "") if folder else ""
+    found: list[Dataset] = []
+    gone: list[str] = []
+    for entry in told.split(",") if told else ():
+        spec = _spec(entry)
+        try:
+            found.append(open_dataset(spec))
+        except ValueError:
+            gone.append(spec)
+    return found, gone
+
+
+def _spec(entry: str) -> str:
+    """Return the shard set of an entry of a mixture, `[task=]OUT[@SELECTION][:weight]`."""
+    from cogvlm import mixture
+
+    match = mixture._ENTRY.fullmatch(entry.strip())
+    return match["spec"] if match else entry.strip()
+
+
+def _options(told: Mapping[str, Any]) -> TaskOptions:
+    """Return how a run makes its tasks; all that is asked is there, so negatives are left out."""
+    names = {each.name for each in fields(TaskOptions)} - {"negatives"}
+    return TaskOptions(**{name: told[name] for name in names & told.keys()})
+
+
+def _facts(
+    folder: str, weights: Weights | None, step: int | None, model: CogVLM, dtype: torch.dtype
+) -> dict[str, Any]:
+    snapshot = trained.snapshot_of(folder, step)
+    kind = "stored"
+    if snapshot is not None:
+        kind = "ema" if snapshot.facts["averaged"] and weights != "raw" else "raw"
+    config = _digest(model.config.to_json())
+    identity = {
+        "config": config,
+        "step": None if snapshot is None else snapshot.step,
+        "weights": kind,
+        "files": _files(Path(folder) if snapshot is None else snapshot.folder),
+    }
+    return {
+        "checkpoint": folder,
+        "described": trained.described(folder, weights, step),
+        "fingerprint": _digest(identity),
+        "config": config,
+        "step": identity["step"],
+        "weights": kind,
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def _files(folder: Path) -> Sequence[tuple[str, int]]:
+    """Return names and sizes of the files with weights; their bytes would take minutes to read."""
+    kinds = (".safetensors", ".distcp", ".bin", ".pt")
+    found = sorted(each for each in folder.iterdir() if each.suffix in kinds)
+    return [(each.name, each.stat().st_size) for each in found]
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
