@@ -19,8 +19,8 @@ from shards import boxtext
 from shards.boxtext import Box
 
 _LEADING_A = re.compile(r"^an?\s+", re.IGNORECASE)
-_FINAL_PERIOD = re.compile(r"(?<=[^.])\.$")
-_ABBREVIATION = re.compile(r"\.\S+\.$")  # U.S.
+_FINAL_PERIOD = re.compile(r"(?<=[^.])\.\Z")
+_ABBREVIATION = re.compile(r"\.\S+\.\Z")  # U.S.
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,16 @@ def reg_of(caption: str, phrase: Phrase) -> Reg:
 
 
 def rec_to_reg(rec: Rec) -> Reg:
-    """Swap question and answer; undone by `reg_to_rec` but for the capital."""
+    """Swap question and answer; `reg_to_rec` undoes it, but for a capital that is no article's."""
     return Reg(rec.boxes, _sentence(rec.expression))
 
 
 def reg_to_rec(reg: Reg) -> Rec:
-    """Swap question and answer. A capital stays unless it was an article's: it may be a name's."""
+    """Swap question and answer.
+
+    A capital stays unless it is an article's, since it may be a name's; so does the period of an
+    abbreviation.
+    """
     words = reg.description
     if not _ABBREVIATION.search(words):
         words = _FINAL_PERIOD.sub("", words)

@@ -9,6 +9,7 @@ from cogvlm.tasks.reasons import Skip, SkipReason
 from shards import boxtext
 
 _HUGE = 1e9  # no place of a caption and no coordinate is that far off
+_FAR_OUT = -1, 2  # boxes may reach over the border of an image; pixels reach further
 
 
 def box_rows(fields: Mapping[str, Any], name: str) -> list[list[float]]:
@@ -45,12 +46,15 @@ def box_text(boxes: Any) -> str:
     """Return the text of boxes.
 
     Raises:
-        Skip: They are none.
+        Skip: They are none, or not in 0..1 of the image.
     """
     try:
-        return boxtext.encode(boxes)
+        text = boxtext.encode(boxes)
     except ValueError as error:
         raise Skip(SkipReason.BAD_BOXES, str(error)) from error
+    if not all(_FAR_OUT[0] <= side <= _FAR_OUT[1] for box in boxes for side in box):
+        raise Skip(SkipReason.BAD_BOXES, f"not in 0..1 of the image, but pixels?: {boxes!r}")
+    return text
 
 
 def are_numbers(row: Any, size: int) -> bool:

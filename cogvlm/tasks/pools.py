@@ -130,8 +130,12 @@ def _problem(wording: str, slot: str | None) -> str:
 
 
 def _mention(word: str) -> str:
-    """Return the pattern of a word; scripts without spaces have no word borders."""
-    return rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word)
+    """Return the pattern of a word.
+
+    A bulldog is a dog, so longer words may end with it: a noun that is passed over for nothing
+    costs less than a wrong answer. Scripts without spaces have no word borders.
+    """
+    return f"{re.escape(word)}(?![a-z])" if word.isascii() else re.escape(word)
 
 
 __all__ = ["LANGUAGES", "SLOTS", "Language", "PoolName", "check", "heads", "pool"]

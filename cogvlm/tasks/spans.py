@@ -6,7 +6,7 @@ expression around one, of which those that lie inside another are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -84,13 +84,9 @@ def apart(found: Sequence[Phrase]) -> list[Phrase]:
 
 def _boxed(fields: Mapping[str, Any], caption: str, units: GroundingUnits) -> list[Phrase]:
     boxes: dict[Span, list[list[float]]] = {}
-    for row in box_rows(fields, _ROWS[units]):
-        start, end = int(row[0]), int(row[1])
-        if not 0 <= start < end <= len(caption):
-            where = f"a phrase at {start}..{end} in a caption of {len(caption)} characters"
-            raise Skip(SkipReason.BAD_BOXES, where)
+    for span, row in _rows(fields, caption, units):
         if box_text([row[2:6]]):
-            boxes.setdefault((start, end), []).append(row[2:])
+            boxes.setdefault(span, []).append(row[2:])
     return [
         Phrase(
             start,
@@ -104,6 +100,20 @@ def _boxed(fields: Mapping[str, Any], caption: str, units: GroundingUnits) -> li
     ]
 
 
+def _rows(
+    fields: Mapping[str, Any], caption: str, units: GroundingUnits
+) -> list[tuple[Span, list[float]]]:
+    """Return the rows of boxes with their spans."""
+    found = []
+    for row in box_rows(fields, _ROWS[units]):
+        start, end = int(row[0]), int(row[1])
+        if not 0 <= start < end <= len(caption):
+            where = f"a phrase at {start}..{end} in a caption of {len(caption)} characters"
+            raise Skip(SkipReason.BAD_BOXES, where)
+        found.append(((start, end), row))
+    return found
+
+
 def _outermost(found: Sequence[Phrase]) -> list[Phrase]:
     """Return the phrases that lie inside no other."""
 
@@ -115,12 +125,11 @@ def _outermost(found: Sequence[Phrase]) -> list[Phrase]:
 
 def _records(fields: Mapping[str, Any], caption: str, units: GroundingUnits) -> dict[Span, Record]:
     """Return all phrases of the caption by their spans, made up where only a span is known."""
-    chunks = [(int(row[0]), int(row[1])) for row in box_rows(fields, "noun_chunks")]
-    found: dict[Span, Record] = {}
-    for each in [phrase_at(caption, *span) for span in chunks] + _kept_records(fields, caption):
-        found[each.start, each.end] = each
+    found = {span: phrase_at(caption, *span) for span, _ in _rows(fields, caption, "chunks")}
+    found |= {(each.start, each.end): each for each in _kept_records(fields, caption)}
     if units == "expressions":
-        found = _as_expressions(found, fields, caption)
+        expressions = {span for span, _ in _rows(fields, caption, units)}
+        found = _as_expressions(found.values(), expressions, caption)
     return dict(sorted(found.items()))
 
 
@@ -146,7 +155,7 @@ def _kept_records(fields: Mapping[str, Any], caption: str) -> list[Record]:
 
 
 def _as_expressions(
-    chunks: Mapping[Span, Record], fields: Mapping[str, Any], caption: str
+    chunks: Iterable[Record], expressions: Set[Span], caption: str
 ) -> dict[Span, Record]:
     """Return chunks with the spans of their expressions.
 
@@ -154,19 +163,17 @@ def _as_expressions(
     expression begins with its chunk, so where no record says which one it is of, that is the one.
     """
     found: dict[Span, Record] = {}
-    starts = {record.start: record for record in chunks.values()}
-    for record in chunks.values():
+    unknown = []  # chunks of which nobody says whether they have an expression
+    for record in chunks:
         if record.expr_start is not None and record.expr_end is not None:
             found[record.expr_start, record.expr_end] = record
         else:
-            found[record.start, record.end] = record
-    for row in box_rows(fields, "ref_exps"):
-        span = int(row[0]), int(row[1])
-        if span not in found and 0 <= span[0] < span[1] <= len(caption):
-            chunk = starts.get(span[0])
-            found[span] = chunk or phrase_at(caption, *span)
-            if chunk and chunk.expr_start is None:
-                found.pop((chunk.start, chunk.end), None)
+            unknown.append(record)
+    by_start = {record.start: record for record in unknown}
+    for span in expressions - {*found}:
+        found[span] = by_start.get(span[0]) or phrase_at(caption, *span)
+    starts = {start for start, _ in found}
+    found |= {(each.start, each.end): each for each in unknown if each.start not in starts}
     return {
         (start, end): replace(record, start=start, end=end)
         for (start, end), record in found.items()

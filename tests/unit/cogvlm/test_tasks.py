@@ -2,85 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import pytest
-import torch
+from task_examples import (
+    CAPTION,
+    CHUNKS,
+    CIRCLE,
+    GROUND,
+    LEFT,
+    LEFT_TEXT,
+    LOOKING,
+    RIGHT,
+    RIGHT_TEXT,
+    SQUARE,
+    SQUARES,
+    WALKING,
+    WHAT,
+    WHERE,
+    asked,
+    dialogue,
+    example,
+    grounded,
+    skipped,
+    spans_in,
+    told,
+    turns,
+)
 from torch import Tensor
 
 from cogvlm import tasks
-from cogvlm.tasks import LEVELS, MAX_BOXES, TASKS, Example, Skip, SkipReason, TaskOptions
-from cogvlm.tokens import Picture, Text
+from cogvlm.tasks import LEVELS, MAX_BOXES, TASKS, Example, SkipReason
+from cogvlm.tokens import Picture
 from cogvlm.train_config import TaskName
 from shards.identity import Domain
 from shards.schema import LEVELS as SHARD_LEVELS
-
-WHERE, WHAT, GROUND = (tasks.pool(name) for name in ("rec", "reg", "grounded_caption"))
-
-CAPTION = "a red square beside a blue circle"
-SQUARE, CIRCLE = (0, 12), (20, 33)
-SQUARES = (2, 12)  # without the "a", which would say that there is one
-LEFT, RIGHT = [0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 1.0, 1.0]
-LEFT_TEXT, RIGHT_TEXT = "[[100,200,300,400]]", "[[500,500,999,999]]"
-CHUNKS = [[*SQUARE, *LEFT, 0.9], [*CIRCLE, *RIGHT, 0.8]]
-
-
-def example(
-    caption: str = CAPTION,
-    fields: Mapping[str, Any] | None = None,
-    *,
-    images: int = 1,
-    template: str = "base",
-    key: str = "k",
-    seed: int = 0,
-    epoch: int = 0,
-    **options: Any,
-) -> Example:
-    pictures = [torch.full((3, 2, 2), number) for number in range(images)]
-    return Example(
-        key, caption, pictures, fields or {}, template, seed, epoch, TaskOptions(**options)
-    )
-
-
-def grounded(caption: str, chunks: Sequence[Sequence[float]], **more: Any) -> Example:
-    return example(caption, {"noun_chunks": chunks}, **more)
-
-
-def dialogue(*contents: str, boxes: Mapping[int, Any] | None = None, **more: Any) -> Example:
-    return example("", {"conversations": turns(*contents, boxes=boxes)}, **more)
-
-
-def turns(*contents: str, boxes: Mapping[int, Any] | None = None) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = [
-        {"role": ("user", "assistant")[number % 2], "content": content}
-        for number, content in enumerate(contents)
-    ]
-    for number, each in (boxes or {}).items():
-        said[number]["boxes"] = each
-    return said
-
-
-def told(task: TaskName, given: Example) -> str:
-    """Return a sequence as text: image numbers in <>, targets in {}, their ends as |."""
-    return "".join(map(written, tasks.make(task, given)))
-
-
-def written(segment: Text | Picture) -> str:
-    if isinstance(segment, Picture):
-        return f"<{int(segment.image[0, 0, 0])}>"
-    assert segment.target or not segment.ends
-    return f"{{{segment.text}{'|' * segment.ends}}}" if segment.target else segment.text
-
-
-def skipped(task: TaskName, given: Example) -> tuple[SkipReason, str]:
-    with pytest.raises(Skip) as caught:
-        tasks.make(task, given)
-    return caught.value.reason, caught.value.detail
-
-
-def asked(pool: Sequence[str], **words: str) -> set[str]:
-    return {wording.format(**words) for wording in pool}
 
 
 def test_every_task_is_made_and_has_its_levels() -> None:
@@ -137,19 +93,6 @@ def test_rec_and_reg_choose_among_the_phrases_and_all_wordings_come() -> None:
     }
     reg = {told("reg", grounded(CAPTION, CHUNKS, key=f"{key}")) for key in range(1000)}
     assert len(reg) == 2 * len(WHAT)
-
-
-WALKING = "A man and a woman are walking together."
-LOOKING = "A man is running, while another man is looking."
-
-
-def spans_in(caption: str, *texts: str) -> list[tuple[int, int]]:
-    found, end = [], 0
-    for text in texts:
-        start = caption.index(text, end)
-        end = start + len(text)
-        found.append((start, end))
-    return found
 
 
 @pytest.mark.parametrize("has_records", [True, False])
@@ -561,3 +504,51 @@ def test_images_are_the_given_tensors(images: int) -> None:
         segment.image for segment in tasks.make("dialogue", given) if isinstance(segment, Picture)
     ]
     assert all(one is other for one, other in zip(found, given.images, strict=True))
+
+
+def test_boxes_in_pixels_are_named() -> None:
+    given = grounded(CAPTION, [[*SQUARE, 0.0, 0.0, 64.0, 64.0, 0.9]])
+    for task in ("rec", "reg", "grounded_caption"):
+        reason, detail = skipped(task, given)
+        assert reason == SkipReason.BAD_BOXES
+        assert "but pixels?" in detail
+    spoken = dialogue("where?", "<boxes>", boxes={1: [[[10, 20, 30, 40]]]})
+    assert skipped("dialogue", spoken)[0] == SkipReason.BAD_BOXES
+
+
+def test_a_box_that_reaches_over_the_border_is_cut() -> None:
+    given = grounded(CAPTION, [[*SQUARE, -0.02, 0.2, 0.3, 1.04, 0.9]])
+    assert told("rec", given).endswith("{[[000,200,300,999]]|}")
+
+
+def test_a_flat_box_is_not_among_the_best() -> None:
+    flat = [[*SQUARES, 0.1, 0.1, 0.1, number / 100, 0.99] for number in range(20, 30)]
+    given = grounded(CAPTION, [*flat, [*SQUARES, *LEFT, 0.4]])
+    assert told("rec", given).endswith(f"{{{LEFT_TEXT}|}}")
+
+
+def test_a_caption_that_has_box_text_gets_none() -> None:
+    given = grounded(f"a cat {LEFT_TEXT}", [[0, 5, *RIGHT, 0.9]])
+    reason, detail = skipped("grounded_caption", given)
+    assert reason == SkipReason.BAD_BOXES
+    assert "double brackets of its own" in detail
+
+
+@pytest.mark.parametrize("boxed", ["A man", "another man"])
+@pytest.mark.parametrize("task", ["rec", "reg"])
+@pytest.mark.parametrize("units", ["chunks", "expressions"])
+def test_one_of_two_men_with_a_box_is_not_asked_for(task: TaskName, boxed: str, units: str) -> None:
+    (start, end), *_ = spans_in(LOOKING, boxed)
+    row = [start, end, *LEFT, 0.9]
+    said = spans_in(LOOKING, "A man", "another man")
+    fields = {
+        "noun_chunks": [row],
+        "ref_exps": [row],
+        "phrases": [{"start": start, "end": end, "head_lemma": "man"} for start, end in said],
+    }
+    given = example(LOOKING, fields, grounding_units=units)
+    assert tasks.recs(given) == tasks.regs(given) == []
+    assert tasks.gc_to_recs_and_regs(given) == ([], [])
+    why = "anaphor" if boxed == "another man" else "same_head"
+    assert skipped(task, given) == (SkipReason.NO_PHRASE, why)
+    assert len(tasks.grounded_captions(given)) == 1
