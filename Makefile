@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGE ?= groundwork-worker
 
-.PHONY: setup demo test test-golden verify-glip check bench docs image lock format
+.PHONY: setup demo learn test test-golden verify-glip check bench docs image lock format
 
 setup: $(READY)
 
@@ -17,6 +17,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: setup
 	$(BIN)/python -m examples.demo
+
+learn: setup
+	$(BIN)/python -m examples.learn
 
 test: setup
 	NO_ALBUMENTATIONS_UPDATE=1 $(BIN)/python -m pytest

@@ -7,26 +7,19 @@ grounded images must have two boxes, and the loss must fall, or the demo fails.
 
 from __future__ import annotations
 
-import io
 import json
-import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 import shards
 from cogvlm.watch import read_log
 from examples import demo_spacy, tokenizer
+from examples.corpus import Corpus, encoded, run_command, say, write_metadata
 from examples.scenes import scene
 from examples.web import Page, serve
 
@@ -53,23 +46,6 @@ POLITICAL = (
     "supporters cheer at a presidential election campaign rally",
     "poster urging people to vote for the opposition party candidate",
 )
-SAFE_SCORES = {"punsafe": 0.03, "pwatermark": 0.2, "similarity": 0.31}
-
-
-@dataclass
-class Corpus:
-    """Metadata rows in the making, and how many must end where."""
-
-    base: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    expected: dict[str, int] = field(default_factory=dict)
-
-    def add(self, path: str, caption: str | None, ends: str, **columns: Any) -> None:
-        """Add a row that must end under the name `ends`."""
-        url = path if "://" in path or not path.startswith("/") else self.base + path
-        size = {"WIDTH": 320, "HEIGHT": 240}
-        self.rows.append({"URL": url, "TEXT": caption, **size, **SAFE_SCORES, **columns})
-        self.expected[ends] = self.expected.get(ends, 0) + 1
 
 
 def main() -> int:
@@ -81,9 +57,9 @@ def main() -> int:
         for plant in (_photos, _scenes, _bad_metadata, _duplicates, _bad_web):
             plant(corpus, pages)
         metadata = out / "metadata"
-        _write_metadata(metadata, corpus)
+        write_metadata(metadata, corpus.rows)
         run = out / "run"
-        code = _run(
+        code = run_command(
             f"pipelines.filter --input laion2b_en_joined={metadata}/laion-*.parquet"
             f" --output {run} --preset cogvlm --shard_size 64 --store stage1 --workers 2"
             f" --allow_address 127.0.0.1/32 --host_rate 127.0.0.1=2000 --overwrite"
@@ -106,7 +82,7 @@ def _photos(corpus: Corpus, pages: dict[str, Page]) -> None:
 def _scenes(corpus: Corpus, pages: dict[str, Page]) -> None:
     for seed in range(NUM_SCENES):
         made = scene(seed)
-        pages[f"/scenes/{seed}.jpg"] = Page(_encoded(made.image(), "JPEG"))
+        pages[f"/scenes/{seed}.jpg"] = Page(encoded(made.image(), "JPEG"))
         corpus.add(f"/scenes/{seed}.jpg", made.caption, "sample")
 
 
@@ -141,8 +117,8 @@ def _duplicates(corpus: Corpus, pages: dict[str, Page]) -> None:
 
 def _bad_web(corpus: Corpus, pages: dict[str, Page]) -> None:
     picture = pages["/scenes/0.jpg"].body
-    wide = _encoded(Image.new("RGB", (700, 100), (90, 120, 150)), "PNG")
-    bomb = _encoded(Image.new("L", (12_000, 12_000)), "PNG")
+    wide = encoded(Image.new("RGB", (700, 100), (90, 120, 150)), "PNG")
+    bomb = encoded(Image.new("L", (12_000, 12_000)), "PNG")
     for path, page, ends in (
         ("/gone.jpg", Page(b"gone", 404), "http_not_found"),
         (
@@ -169,28 +145,10 @@ def _bad_web(corpus: Corpus, pages: dict[str, Page]) -> None:
         corpus.add(path, f"what {path[1:-4]} was said to show", ends, WIDTH=None, HEIGHT=None)
 
 
-def _encoded(image: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind)
-    return buffer.getvalue()
-
-
-def _write_metadata(folder: Path, corpus: Corpus) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    schema = pa.schema(
-        [("URL", pa.string()), ("TEXT", pa.string()), ("WIDTH", pa.int32()), ("HEIGHT", pa.int32())]
-        + [(name, pa.float32()) for name in ("similarity", "punsafe", "pwatermark")]
-    )
-    order = np.random.default_rng(0).permutation(len(corpus.rows))
-    for number, part in enumerate(np.array_split(order, 2)):
-        table = pa.Table.from_pylist([corpus.rows[i] for i in part], schema)
-        pq.write_table(table, folder / f"laion-{number}.parquet")
-
-
 def _ground(run: Path, out: Path) -> int:
     """Ground the scenes: a small spaCy pipeline of ours, a detector that knows their colours."""
     model, grounded = demo_spacy.build(out / "spacy"), out / "grounded"
-    code = _run(
+    code = run_command(
         f"pipelines.ground --input {run} --output {grounded} --spacy_model {model}"
         f" --detector blobs --shard_size 32 --overwrite"
     )
@@ -204,7 +162,7 @@ def _ground(run: Path, out: Path) -> int:
     ]
     multi = sum(count >= 2 for count in boxes)
     holds = closes and 4 * multi > 3 * len(boxes)
-    _say(
+    say(
         f"{len(boxes)} grounded samples, {multi} with two boxes: {multi / len(boxes):.1%}, "
         f"{'above' if 4 * multi > 3 * len(boxes) else 'NOT ABOVE'} 3/4; every stage's numbers "
         f"{'add up' if closes else 'DO NOT ADD UP'}"
@@ -230,7 +188,7 @@ def _train(run: Path, out: Path) -> int:
         out / "tokenizer.json",
         vocab_size=VOCABULARY,
     )
-    code = _run(
+    code = run_command(
         f"cogvlm.train --preset debug --override vocab_size={VOCABULARY} --data {run}"
         f" --tokenizer {out}/tokenizer.json --output {trained}"
     )
@@ -239,16 +197,11 @@ def _train(run: Path, out: Path) -> int:
     losses = [line["loss"] for line in read_log(trained) if line["kind"] == "step"]
     first, last = sum(losses[:5]) / 5, sum(losses[-5:]) / 5
     falls = last < 0.9 * first
-    _say(
+    say(
         f"the loss {'fell' if falls else 'DID NOT FALL'} from {first:.2f} to {last:.2f} nats per "
         f"token over {len(losses)} steps (means of five); see {trained}"
     )
     return 0 if falls else 1
-
-
-def _run(command: str) -> int:
-    _say(f"$ python -m {command}")
-    return subprocess.run([sys.executable, "-m", *shlex.split(command)], check=False).returncode
 
 
 def _check(run: Path, corpus: Corpus) -> int:
@@ -264,18 +217,13 @@ def _check(run: Path, corpus: Corpus) -> int:
         if corpus.expected.get(name, 0) != found.get(name, 0)
     }
     for name, (planted, counted) in wrong.items():
-        _say(f"MISMATCH {name}: planted {planted}, counted {counted}")
+        say(f"MISMATCH {name}: planted {planted}, counted {counted}")
     if not wrong:
-        _say(
+        say(
             f"all {len(corpus.rows)} rows are where they were planted: "
             f"{found['sample']} samples, {len(found) - 1} kinds of faults, each under its own name"
         )
     return 1 if wrong else 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

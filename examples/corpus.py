@@ -1,0 +1,67 @@
+"""What the examples share: rows of metadata in the making, and the jobs as commands."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+SAFE_SCORES = {"punsafe": 0.03, "pwatermark": 0.2, "similarity": 0.31}
+
+
+@dataclass
+class Corpus:
+    """Metadata rows in the making, and how many must end where."""
+
+    base: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    expected: dict[str, int] = field(default_factory=dict)
+
+    def add(self, path: str, caption: str | None, ends: str, **columns: Any) -> None:
+        """Add a row that must end under the name `ends`."""
+        url = path if "://" in path or not path.startswith("/") else self.base + path
+        size = {"WIDTH": 320, "HEIGHT": 240}
+        self.rows.append({"URL": url, "TEXT": caption, **size, **SAFE_SCORES, **columns})
+        self.expected[ends] = self.expected.get(ends, 0) + 1
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    """Return an image as a file of a kind that Pillow names."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write_metadata(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows as LAION publishes them, in two files and no particular order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    schema = pa.schema(
+        [("URL", pa.string()), ("TEXT", pa.string()), ("WIDTH", pa.int32()), ("HEIGHT", pa.int32())]
+        + [(name, pa.float32()) for name in ("similarity", "punsafe", "pwatermark")]
+    )
+    order = np.random.default_rng(0).permutation(len(rows))
+    for number, part in enumerate(np.array_split(order, 2)):
+        table = pa.Table.from_pylist([rows[i] for i in part], schema)
+        pq.write_table(table, folder / f"laion-{number}.parquet")
+
+
+def run_command(command: str) -> int:
+    """Run `python -m …` and return its exit code."""
+    say(f"$ python -m {command}")
+    return subprocess.run([sys.executable, "-m", *shlex.split(command)], check=False).returncode
+
+
+def say(line: str) -> None:
+    """Print a line at once: commands print between ours."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
