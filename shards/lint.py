@@ -19,6 +19,7 @@ from PIL import Image
 from shards import manifest
 from shards.identity import canonical_urls, keys
 from shards.image import ImageError, decode
+from shards.lint_levels import LevelRecord, breaches, read_level_shard
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome
 from shards.parquet import storage_schema
@@ -26,6 +27,8 @@ from shards.reader import CorruptShardError, Record, read_shard, read_sidecar
 from shards.schema import SIDECAR
 from shards.store import Store
 
+_LAST = ("download", "pack")  # stages whose samples are those of the shards
+_PICTURED = ("image_text", "grounded")  # levels of one image and its caption
 _FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 
 
@@ -48,7 +51,7 @@ def lint(store: Store) -> Iterator[Finding]:
     """
     found = manifest.read(store)
     for shard in found.shards:
-        yield from lint_shard(store, shard, found.extension or "jpg")
+        yield from lint_shard(store, shard, found.extension or "jpg", found.level)
     yield from _totals(found)
 
 
@@ -58,11 +61,14 @@ def _totals(found: Manifest) -> Iterator[Finding]:
         if line["in"] != line["out"] + left_out:
             what = f"{stage}: {line['in']} in, {line['out']} out, {left_out} left out"
             yield Finding(manifest.NAME, what)
-    if found.stage == "download" and found.counts["download"]["out"] != found.samples:
-        yield Finding(manifest.NAME, "the samples of the shards do not add up to the download's")
+    if found.stage in _LAST and found.counts[found.stage]["out"] != found.samples:
+        what = f"the samples of the shards do not add up to the {found.stage}'s"
+        yield Finding(manifest.NAME, what)
 
 
-def lint_shard(store: Store, shard: ShardEntry, extension: str) -> Iterator[Finding]:
+def lint_shard(
+    store: Store, shard: ShardEntry, extension: str, level: str = "image_text"
+) -> Iterator[Finding]:
     """Yield every breach in one shard."""
     broken = [
         *_checksum(store, shard.tar, shard.tar_size, shard.tar_sha256),
@@ -73,8 +79,14 @@ def lint_shard(store: Store, shard: ShardEntry, extension: str) -> Iterator[Find
         return
     sidecar = read_sidecar(store, shard)
     yield from _sidecar_findings(shard, sidecar)
+    pictured = level in _PICTURED
+    records: dict[str, Any]
     try:
-        records = {record.sample.key: record for record in read_shard(store, shard)}
+        records = (
+            {record.sample.key: record for record in read_shard(store, shard)}
+            if pictured
+            else dict(read_level_shard(store, shard))
+        )
     except CorruptShardError as error:
         yield Finding(shard.tar, str(error))
         return
@@ -85,7 +97,12 @@ def lint_shard(store: Store, shard: ShardEntry, extension: str) -> Iterator[Find
         yield Finding(f"{shard.tar} {key}", "in the tar or among the sidecar's successes, not both")
     for key in rows.keys() & records.keys():
         where = f"{shard.tar} {key}"
-        yield from (Finding(where, what) for what in _sample(records[key], rows[key], extension))
+        found = (
+            _sample(records[key], rows[key], extension)
+            if pictured
+            else _of_level(records[key], rows[key], level, extension)
+        )
+        yield from (Finding(where, what) for what in found)
     yield from _places(store, shard, rows)
 
 
@@ -116,7 +133,25 @@ def _sample(record: Record, row: dict[str, Any], extension: str) -> Iterator[str
     raw = sample.caption if sample.caption_raw is None else sample.caption_raw
     if sample.url is not None and _key(sample.url, raw) != sample.key:
         yield "the key is not that of its URL and caption"
-    yield from _image(record, extension)
+    yield from _stored_image(record.image, (sample.width, sample.height), extension)
+
+
+def _of_level(
+    record: LevelRecord, row: dict[str, Any], level: str, extension: str
+) -> Iterator[str]:
+    fields = record.fields
+    caption = fields.get("caption")
+    if not isinstance(caption, str) or record.text != caption.encode():
+        yield ".txt and the caption of .json differ"
+    if fields.get("key") != row["key"]:
+        yield f"its JSON has the key {fields.get('key')}"
+    if caption != row["caption"]:
+        yield "the captions of .json and sidecar differ"
+    yield from breaches(record, level, extension)
+    alone = len(record.images) == 1
+    for _, data in record.images:
+        size = (fields.get("width"), fields.get("height")) if alone else None
+        yield from _stored_image(data, size, extension)
 
 
 def _key(url: str, caption_raw: str) -> str:
@@ -125,15 +160,16 @@ def _key(url: str, caption_raw: str) -> str:
     return key
 
 
-def _image(record: Record, extension: str) -> Iterator[str]:
+def _stored_image(data: bytes, stated: tuple[Any, Any] | None, extension: str) -> Iterator[str]:
+    """Yield what is wrong with an image; `stated` is its size where the JSON has one."""
     try:
-        height, width = decode(record.image).shape[:2]
+        height, width = decode(data).shape[:2]
     except ImageError as error:
         yield f"the image does not decode: {error.detail}"
         return
-    if (width, height) != (record.sample.width, record.sample.height):
+    if stated is not None and (width, height) != stated:
         yield f"the image is {width} x {height}, its JSON says otherwise"
-    with Image.open(io.BytesIO(record.image)) as image:
+    with Image.open(io.BytesIO(data)) as image:
         if image.format != _FORMATS[extension]:
             yield f"a {image.format} under .{extension}"
         if image.getexif() or "exif" in image.info or "xmp" in image.info:

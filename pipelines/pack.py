@@ -1,0 +1,48 @@
+"""`python -m pipelines.pack`: annotated sets in, shards of their level out.
+
+Records by a reader for each published form, one row per key, images stored as the filter job
+stores them. The same command again resumes; docs/packing.md lists formats and reasons.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pipelines import commandline, rundir
+from pipelines.pack_job.options import PACK_OPTIONS
+from pipelines.parsing import build_parser, parse
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser("pipelines.pack", __doc__, PACK_OPTIONS)
+    parsed = parse(parser, argv, PACK_OPTIONS)
+    return commandline.report_errors(lambda: _run(parsed, argv))
+
+
+def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
+    from pipelines.pack_job import settings
+    from pipelines.pack_job.run import PackRun
+
+    values = parsed.values
+    request = settings.request(values)  # every mistake before any work
+    launch = commandline.launch_of(parsed, rundir.open_output)
+    settings.check_output(launch.store, request)
+    run = PackRun(values, launch, request)
+    if values.dry_run:
+        commandline.say(run.plan())
+        return
+    if values.overwrite:
+        rundir.clear_files(launch.store)
+    run.write_run_json(argv)
+    run.read()
+    run.mix()
+    run.pack()
+    rundir.record_library_changes(launch.store, run.library_changes)
+    commandline.say(run.summary())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Where a set's images are: folders and tars, asked by name.
+
+Goes in: names as the annotations have them. Comes out: the encoded files. A name that leads out
+of its folder is refused: annotations come from strangers.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.pack_job.records import BadRecordError
+from shards.image import ImageError, probe
+from shards.store import Store
+from shards.tar_members import Fetch, TarDamageError, mapped, members
+
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_NAME_BYTES = 255  # of a part of a path, on common file systems
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of a set; the first place that has a name answers."""
+
+    places: tuple[str, ...]  # folders and .tar files: paths, gs://… or s3://…
+
+    def get(self, name: str) -> bytes | None:
+        """Return the file of that name, None where there is none.
+
+        Raises:
+            BadRecordError: `image_name`.
+        """
+        _check(name)
+        return _read(self.places, name)
+
+    def size_px(self, name: str) -> tuple[int, int] | None:
+        """Return upright width and height; None where the image is absent or no image."""
+        data = self.get(name)
+        return None if data is None else size_of(data)
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """Return upright width and height of an encoded image, None where it has none."""
+    try:
+        head = probe(data)
+    except ImageError:
+        return None
+    return None if head is None else (head.width, head.height)
+
+
+def check_places(places: Sequence[str]) -> None:
+    """Raise ValueError for a place that is not there."""
+    for place in places:
+        if "://" not in place and not os.path.exists(place):
+            raise ValueError(f"--images {place}: there is no such folder or tar")
+        if "://" not in place and not os.path.isdir(place) and not place.endswith(".tar"):
+            raise ValueError(f"--images {place}: neither a folder nor a .tar file")
+
+
+def _check(name: str) -> None:
+    parts = name.split("/")
+    long = max(len(part.encode("utf-8", "replace")) for part in parts) > _NAME_BYTES
+    if not name or name.startswith("/") or ".." in parts or "\0" in name or long:
+        raise BadRecordError("image_name", f"{name[:120]!r} is no name within a folder")
+
+
+@functools.lru_cache(maxsize=2)  # captions of one image follow each other
+def _read(places: tuple[str, ...], name: str) -> bytes | None:
+    for place in places:
+        if place.endswith(".tar"):
+            fetch, index = _tar(place)
+            if name in index:
+                return fetch(*index[name])
+            continue
+        try:
+            return Store(place).read(name)
+        except _ABSENT:
+            continue
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _tar(place: str) -> tuple[Fetch, dict[str, tuple[int, int]]]:
+    """Return how to read a tar and where its members lie; its headers are walked once."""
+    folder, _, name = place.rpartition("/")
+    store = Store(folder or ".")
+    entry = store.stat(name)
+    if entry is None:
+        raise ValueError(f"--images {place}: there is no such tar")
+    local = store.local_path(name)
+    fetch = (
+        mapped(local)
+        if local is not None
+        else lambda start, end: store.read_range(name, start, end - start)
+    )
+    try:
+        found = members(fetch, 0, entry.size)
+        index = {posixpath.normpath(each): (start, end) for each, _, start, end in found}
+    except TarDamageError as error:
+        raise ValueError(f"--images {place}: {error}; get the file again") from error
+    return fetch, index

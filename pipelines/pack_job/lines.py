@@ -1,0 +1,89 @@
+"""JSON lines and JSON arrays of records, with a reason for what is no record."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from grounding.visual_genome import elements
+from pipelines.pack_job.records import Bad, BadRecordError, Record
+from pipelines.workplan.filesystems import open_input
+from pipelines.workplan.inputs import open_text
+
+Raw = Mapping[str, Any]
+
+
+def json_lines(path: str) -> Iterator[tuple[int, Raw | Bad]]:
+    """Yield number (from 0) and object of every line that is not blank; decompressed by ending."""
+    with open_text(path) as file:
+        for row, line in enumerate(file):
+            if line.strip():
+                yield row, _object(line)
+
+
+def json_array(path: str) -> Iterator[tuple[int, Raw | Bad]]:
+    """Yield number and object of every element of an array; memory holds one at a time.
+
+    Raises:
+        ValueError: The file is no JSON array.
+    """
+    for row, value in enumerate(elements(path)):
+        yield row, value if isinstance(value, dict) else _no_object(value)
+
+
+def rows(path: str) -> Iterator[tuple[int, Raw | Bad]]:
+    """Yield the records of a file: parquet, a JSON array (`.json`), or JSON lines."""
+    if path.endswith(".parquet"):
+        return enumerate(_parquet(path))
+    return json_array(path) if path.endswith(".json") else json_lines(path)
+
+
+def whole(path: str | os.PathLike[str]) -> Any:
+    """Return a JSON file that is read at once.
+
+    Raises:
+        ValueError: It is missing or no JSON.
+    """
+    try:
+        with open(path, "rb") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        raise ValueError(f"{os.fspath(path)}: there is no such file") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(path)}: no JSON ({error})") from error
+
+
+def tried(
+    found: Iterator[tuple[int, Raw | Bad]], make: Callable[[int, Raw], Record]
+) -> Iterator[Record | Bad]:
+    """Yield what `make` makes of every row, or why it cannot."""
+    for row, raw in found:
+        if isinstance(raw, Bad):
+            yield raw
+            continue
+        try:
+            yield make(row, raw)
+        except BadRecordError as error:
+            yield Bad(error.reason, error.detail)
+
+
+def _object(line: bytes) -> Raw | Bad:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Bad("json_damaged", f"{type(error).__name__}: {error}")
+    return value if isinstance(value, dict) else _no_object(value)
+
+
+def _no_object(value: Any) -> Bad:
+    return Bad("record_malformed", f"a {type(value).__name__} where an object belongs")
+
+
+def _parquet(path: str) -> Iterator[Raw]:
+    with open_input(path) as file:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=256):
+            yield from batch.to_pylist()

@@ -1,0 +1,145 @@
+"""One read item: a part of an input unit becomes records with keys, or reasons.
+
+Goes in: the annotations, and every image once, for its sha256. Comes out: `buckets/N.arrows`, the
+records cut by key. A unit of many records is several items: each reads all of the file and takes
+every n-th record, because what costs time are the images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.buckets import append_sorted
+from pipelines.leases import Running
+from pipelines.pack_job.formats import FORMATS
+from pipelines.pack_job.images import size_of
+from pipelines.pack_job.reading import ReadOptions, Unit
+from pipelines.pack_job.records import Bad, BadRecordError, Record, with_images
+from pipelines.pack_job.tables import READ
+from shards.commit import Attempt, Result, commit, run_facts
+from shards.identity import image_key, key_words
+from shards.store import Store
+
+STAGE = "read"
+SIZES = "sizes"  # in the marker: bytes of each bucket's segment
+
+_SAME_SHAPE = 0.01  # relative difference of aspect ratios of an image and its resized copy
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadItem:
+    """Every `parts`-th record of a unit, from `part` on."""
+
+    name: str
+    unit: Unit
+    number: int  # of the unit
+    part: int
+    parts: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadConfig:
+    """What a read item needs to know."""
+
+    format: str
+    options: ReadOptions
+    max_images: int  # of a document
+    limit: int | None  # records of a unit
+    num_buckets: int
+    stage: str = STAGE
+
+    def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
+        """Read one part and commit its segments."""
+        started_s = time.time()
+        item = ReadItem(**{**record, "unit": Unit(**record["unit"])})
+        left_out: Counter[str] = Counter()
+        facts: Counter[str] = Counter(records=0, images_missing=0, images_over_limit=0)
+        rows = []
+        for number, found in self._records(item):
+            facts["records"] += 1
+            running.rows_done += 1
+            try:
+                rows.append(self._row(found, facts) | {"unit": item.number, "number": number})
+            except BadRecordError as error:
+                left_out[error.reason] += 1
+        table = pa.Table.from_pylist(rows, READ)
+        with Attempt(store, running.item) as attempt:
+            with open(attempt.path(f"buckets/{item.name}.arrows"), "wb") as file:
+                sizes = append_sorted(file, table, self._buckets(table), self.num_buckets)
+            result = {
+                **facts,
+                "readable": len(rows),
+                "left_out": dict(sorted(left_out.items())),
+                SIZES: sizes,
+            }
+            return commit(attempt, result, claimed=False, run=run_facts(started_s))
+
+    def _records(self, item: ReadItem) -> Iterator[tuple[int, Record | Bad]]:
+        reader = FORMATS[self.format].reader
+        found = enumerate(itertools.islice(reader(item.unit, self.options), self.limit))
+        return ((n, each) for n, each in found if n % item.parts == item.part)
+
+    def _row(self, found: Record | Bad, facts: Counter[str]) -> dict[str, Any]:
+        if isinstance(found, Bad):
+            raise BadRecordError(found.reason, found.detail)
+        if found.origin.coco_id in self.options.exclude:
+            raise BadRecordError("excluded", f"image {found.origin.image_id}")
+        images = [self.options.images.get(name) for name in found.images]
+        if "items" in found.fields:
+            keep = [image is not None for image in images]
+            facts["images_missing"] += keep.count(False)
+            if not any(keep):
+                raise BadRecordError("image_missing", f"none of {found.images}")
+            over = np.cumsum(keep) > self.max_images
+            facts["images_over_limit"] += int((over & keep).sum())
+            keep = [kept and not late for kept, late in zip(keep, over.tolist(), strict=True)]
+            found = with_images(found, keep)
+            images = [image for image, kept in zip(images, keep, strict=True) if kept]
+        return _planned(found, images)
+
+    def _buckets(self, table: pa.Table) -> Any:
+        keys = pa.concat_arrays([pa.array([], pa.string()), *table.column("key").chunks])
+        if not len(keys):
+            return np.zeros(0, np.uint32)
+        return (key_words(keys)[:, 0] & np.uint64(self.num_buckets - 1)).astype(np.uint32)
+
+
+def _planned(found: Record, images: Sequence[bytes | None]) -> dict[str, Any]:
+    present = [image for image in images if image is not None]
+    if len(present) < len(images):
+        raise BadRecordError("image_missing", f"not all of {found.images}")
+    if found.size_px is not None:
+        _check_shape(found.size_px, present[0])
+    record = found.to_json().decode()
+    return {
+        "key": image_key(hashlib.sha256(b"".join(present)).hexdigest(), found.text),
+        "source": found.origin.source,
+        "source_file": found.origin.source_file,
+        "source_row": found.origin.source_row,
+        "image_sha256": [hashlib.sha256(image).hexdigest() for image in present],
+        "record": record,
+    }
+
+
+def _check_shape(size_px: tuple[int, int], image: bytes) -> None:
+    """An image of another shape is another image, or one that was turned or cut."""
+    found = size_of(image)
+    if found is None:
+        return  # no image: decoding will say why
+    ratio = (size_px[0] * found[1]) / (size_px[1] * found[0])
+    if abs(ratio - 1) > _SAME_SHAPE:
+        said = f"{size_px[0]} x {size_px[1]} px are annotated"
+        raise BadRecordError("image_differs", f"{said}, the image has {found[0]} x {found[1]}")

@@ -1,0 +1,239 @@
+"""One record of an annotated set, whatever its form was: text, names of images, level's fields.
+
+Goes in: what a reader found. Comes out: a `Record` that keeps the contract of its level, or
+`BadRecordError` with the reason under which it is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from grounding.annotations import Annotated, check
+from grounding.samples import BadGroundingError, BoxRow, unparsed_phrase
+
+IMAGE_MARK = "<image>"
+BOXES_MARK = "<boxes>"
+
+
+class BadRecordError(ValueError):
+    """A record that cannot be used; `reason` is counted, `detail` is for people."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[BadRecordError], tuple[str, str]]:
+        return BadRecordError, (self.reason, self.detail)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What a reader yields in the place of a record that cannot be used."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a record comes from."""
+
+    source: str  # the set's or the format's name
+    source_file: str  # relative name
+    source_row: int  # 0-based in that file
+    source_key: str | None = None  # the set's own id of the record
+    image_id: str | None = None  # shared by all records of an image
+    coco_id: str | None = None  # of an image that is COCO's, where that can be told
+    language: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One sample before its images were looked up."""
+
+    origin: Origin
+    text: str  # content of .txt
+    images: tuple[str, ...] = ()  # names, in order
+    fields: Mapping[str, Any]  # what the level adds to the JSON
+    size_px: tuple[int, int] | None = None  # upright width and height, where annotated
+
+    def to_json(self) -> bytes:
+        """Return the record as the plan keeps it.
+
+        Raises:
+            BadRecordError: `text_invalid`: half a surrogate pair, which UTF-8 cannot hold.
+        """
+        try:
+            text = json.dumps(asdict(self), ensure_ascii=False, allow_nan=False)
+            return text.encode()
+        except UnicodeEncodeError as error:
+            raise BadRecordError("text_invalid", str(error)) from error
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Record:
+        """Read back what `to_json` wrote."""
+        return Record(
+            origin=Origin(**values["origin"]),
+            text=values["text"],
+            images=tuple(values["images"]),
+            fields=values["fields"],
+        )
+
+
+def dialogue(
+    origin: Origin,
+    turns: Sequence[tuple[str, str]],
+    images: Sequence[str],
+    *,
+    caption: bool = False,
+    **fields: Any,
+) -> Record:
+    """Return a conversation.
+
+    Args:
+        origin: Where it comes from.
+        turns: Role (`user` or `assistant`) and content of each.
+        images: Names.
+        caption: The question is empty: only what is said of the image is known.
+        fields: Of the JSON, besides the conversation.
+
+    Raises:
+        BadRecordError: `no_conversation`, `roles_out_of_turn`, `empty_question`, `empty_answer` or
+            `marks_differ`.
+    """
+    if not turns:
+        raise BadRecordError("no_conversation", "nothing is said")
+    roles = [role for role, _ in turns]
+    if len(roles) % 2 or roles != ["user", "assistant"] * (len(roles) // 2):
+        raise BadRecordError("roles_out_of_turn", f"turns of {', '.join(roles)[:120]}")
+    for role, content in turns:
+        if not content.strip() and not (caption and role == "user"):
+            raise BadRecordError(
+                "empty_answer" if role == "assistant" else "empty_question", "a turn without words"
+            )
+    marks = sum(content.count(IMAGE_MARK) for role, content in turns if role == "user")
+    if marks not in (0, len(images)):
+        detail = f"{marks} {IMAGE_MARK} marks for {len(images)} images"
+        raise BadRecordError("marks_differ", detail)
+    said = [(role, content.replace(BOXES_MARK, BOXES_MARK.upper())) for role, content in turns]
+    return Record(
+        origin=origin,
+        text="\n".join(content for _, content in said if content),
+        images=tuple(images),
+        fields={
+            "conversations": [{"role": role, "content": content} for role, content in said],
+            **fields,
+        },
+    )
+
+
+def document(origin: Origin, items: Sequence[Mapping[str, Any]], images: Sequence[str]) -> Record:
+    """Return texts and images in reading order; a literal `<image>` of a text is escaped.
+
+    Args:
+        origin: Where it comes from.
+        items: `{"text": …}` or `{"image": index}`; every image once, in order.
+        images: Names.
+
+    Raises:
+        BadRecordError: `no_text` or `no_image`.
+    """
+    escaped = [
+        {"text": item["text"].replace(IMAGE_MARK, IMAGE_MARK.upper())} if "text" in item else item
+        for item in items
+    ]
+    texts = [item["text"] for item in escaped if "text" in item]
+    if not any(text.strip() for text in texts):
+        raise BadRecordError("no_text", "a document without words")
+    if not images:
+        raise BadRecordError("no_image", "a document without images")
+    return Record(
+        origin=origin, text="\n".join(texts), images=tuple(images), fields={"items": escaped}
+    )
+
+
+def plain_text(origin: Origin, text: str) -> Record:
+    """Return a text.
+
+    Raises:
+        BadRecordError: `no_text`.
+    """
+    if not text.strip():
+        raise BadRecordError("no_text", "nothing but blanks")
+    return Record(origin=origin, text=text, fields={})
+
+
+def grounded(found: Annotated, image: str, origin: Origin) -> Record:
+    """Return a caption with boxes.
+
+    Raises:
+        BadRecordError: For one of the reasons of `grounding.annotations.check`.
+    """
+    try:
+        check(found)
+    except BadGroundingError as error:
+        raise BadRecordError(error.reason, error.detail) from error
+    phrases = sorted(found.phrases, key=lambda phrase: phrase.span)
+    rows = [
+        list(BoxRow(phrase.start, phrase.end, *box, 1.0))
+        for phrase in phrases
+        for box in phrase.boxes_xyxy
+    ]
+    fields: dict[str, Any] = {
+        "noun_chunks": rows,
+        "ref_exps": rows,
+        "phrases": [unparsed_phrase(found.caption, p.span, p.span).to_json() for p in phrases],
+    }
+    if any(phrase.categories for phrase in phrases):
+        fields["phrase_categories"] = [
+            [*phrase.span, list(phrase.categories)] for phrase in phrases if phrase.categories
+        ]
+    known = found.width_px is not None and found.height_px is not None
+    return Record(
+        origin=origin,
+        text=found.caption,
+        images=(image,),
+        fields=fields,
+        size_px=(found.width_px, found.height_px) if known else None,  # type: ignore[arg-type]
+    )
+
+
+def with_images(record: Record, keep: Sequence[bool]) -> Record:
+    """Return a document with some of its images only; the others' places close up."""
+    numbers = [index for index, kept in enumerate(keep) if kept]
+    place = {old: new for new, old in enumerate(numbers)}
+    items = [
+        {"image": place[item["image"]]} if "image" in item else item
+        for item in record.fields["items"]
+        if "image" not in item or item["image"] in place
+    ]
+    images = tuple(record.images[index] for index in numbers)
+    return replace(record, images=images, fields={**record.fields, "items": items})
+
+
+def text_of(values: Mapping[str, Any], name: str) -> str:
+    """Return a field that must be text.
+
+    Raises:
+        BadRecordError: `record_malformed`.
+    """
+    found = values.get(name)
+    if not isinstance(found, str):
+        raise BadRecordError("record_malformed", f"{name} is {str(found)[:60]!r}, no text")
+    return found
+
+
+def objects_of(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return a field that must be a list of objects.
+
+    Raises:
+        BadRecordError: `record_malformed`.
+    """
+    found = values.get(name)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise BadRecordError("record_malformed", f"{name} is no list of objects")
+    return found

@@ -1,0 +1,223 @@
+"""What each stage of a packing job is set to do, and the fingerprint that says so.
+
+Goes in: parsed options. Comes out: the checked request, with one settings value and one
+fingerprint per stage. Nothing is read but the input's bytes, for their sha256.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines import job
+from pipelines.pack_job import units
+from pipelines.pack_job.formats import FORMATS, Format
+from pipelines.pack_job.images import Images, check_places
+from pipelines.pack_job.mix import MixConfig
+from pipelines.pack_job.options import SET_OPTIONS, STORE_OPTIONS
+from pipelines.pack_job.read import ReadConfig, ReadItem
+from pipelines.pack_job.reading import ReadOptions, Unit
+from pipelines.pack_job.shard import PackConfig
+from pipelines.rundir import RUN_JSON, read_run_json
+from pipelines.workplan.fingerprint import Fingerprint, fingerprint
+from shards.image import StoreSpec
+from shards.store import Store
+
+PART_BYTES = 8 << 20
+"""Annotations of a read item. Small, because an item opens the images of all its records."""
+
+_BUCKET_BYTES = 1 << 30
+_LIBRARIES = ("pyarrow", "numpy", "xxhash")
+_IMAGE_LIBRARIES = ("Pillow", "simplejpeg")
+_BY_CONTENT = frozenset({"input", "annotations", "exclude", "images"})
+_MIX = frozenset({"seed", "shard_size"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A packing job's command line, checked."""
+
+    format: Format
+    units: tuple[Unit, ...]
+    read: ReadConfig
+    mix: MixConfig
+    pack: PackConfig
+    fingerprint: Fingerprint  # of the read stage
+    mix_options: dict[str, Any]
+    store_options: dict[str, Any]
+
+    @property
+    def spec(self) -> StoreSpec:
+        """How images are stored."""
+        return self.pack.spec
+
+    def read_items(self) -> Iterator[ReadItem]:
+        """Yield the items of the first stage."""
+        for number, unit in enumerate(self.units):
+            parts = 1 + unit.size // PART_BYTES
+            for part in range(parts):
+                name = f"{number:05d}-{part:04d}"
+                yield ReadItem(name=name, unit=unit, number=number, part=part, parts=parts)
+
+    def mix_fingerprint(self, previous: str) -> Fingerprint:
+        """Return the mix stage's fingerprint."""
+        return fingerprint(
+            "mix",
+            previous=("read", previous),
+            options=self.mix_options,
+            data={},
+            libraries=_LIBRARIES,
+        )
+
+    def pack_fingerprint(self, previous: str) -> Fingerprint:
+        """Return the pack stage's fingerprint."""
+        return fingerprint(
+            "pack",
+            previous=("mix", previous),
+            options=self.store_options,
+            data={},
+            libraries=(*_LIBRARIES, *_IMAGE_LIBRARIES),
+        )
+
+
+def request(values: argparse.Namespace) -> Request:
+    """Check a command line.
+
+    Raises:
+        ValueError: Something is missing, contradicts something else, or is not there.
+    """
+    form = _format(values)
+    excluded = _exclude(values, form)
+    _check_options(values, form)
+    found = units.units(values.input, form, values.limit)
+    images = Images(_places(values, form))
+    options = ReadOptions(
+        source=values.source or form.name,
+        images=images,
+        image_pattern=values.image_pattern,
+        annotations=values.annotations,
+        split=values.split,
+        box_format=values.box_format,
+        document_mode=values.document_mode,
+        regions_per_sample=values.regions_per_sample,
+        exclude=excluded,
+    )
+    counted = {o.name: getattr(values, o.name) for o in SET_OPTIONS if o.name not in _BY_CONTENT}
+    data: dict[str, Any] = {
+        f"input {unit.name} {unit.first}".strip(): unit.identity for unit in found
+    }
+    for name in ("annotations", "exclude"):
+        path = getattr(values, name)
+        data[name] = units.file_sha256(path) if path else None
+    buckets = 1 << (sum(unit.size for unit in found) // _BUCKET_BYTES).bit_length()
+    return Request(
+        format=form,
+        units=tuple(found),
+        read=ReadConfig(
+            format=form.name,
+            options=options,
+            max_images=values.max_images,
+            limit=values.limit,
+            num_buckets=buckets,
+        ),
+        mix=MixConfig(seed=values.seed, shard_size=values.shard_size),
+        pack=PackConfig(images=images, spec=job.store_spec(values)),
+        fingerprint=fingerprint(
+            "read",
+            previous=None,
+            options={name: value for name, value in counted.items() if name not in _MIX},
+            data=data,
+            libraries=_LIBRARIES,
+        ),
+        mix_options={name: counted[name] for name in sorted(_MIX)},
+        store_options={o.name: getattr(values, o.name) for o in STORE_OPTIONS},
+    )
+
+
+def check_output(store: Store, request: Request) -> None:
+    """Check that the output is new or a packing job's, and holds nothing that is read.
+
+    Raises:
+        ValueError: It is another job's, or a file that is read lies in it.
+    """
+    if store.exists(RUN_JSON) and "format" not in read_run_json(store)["options"]:
+        raise ValueError(f"--output {store.root} is another job's run; give another --output")
+    for path in (*(unit.path for unit in request.units), *request.pack.images.places):
+        if Store(path).root.startswith(f"{store.root}/") or Store(path).root == store.root:
+            raise ValueError(f"{path} lies in --output {store.root}; give another --output")
+
+
+def _format(values: argparse.Namespace) -> Format:
+    if values.format not in FORMATS:
+        given = f"--format {values.format}" if values.format else "--format is missing"
+        raise ValueError(f"{given}: give one of {', '.join(FORMATS)}")
+    return FORMATS[values.format]
+
+
+def _exclude(values: argparse.Namespace, form: Format) -> frozenset[str]:
+    """Return the ids of images to leave out.
+
+    Raises:
+        ValueError: The set has COCO's images and nothing says what to do about it.
+    """
+    if values.exclude and not form.ids:
+        raise ValueError(
+            f"--exclude: {form.name} gave its images new numbers, so that no list of ids fits; "
+            "type --allow_eval_overlap to take it as it is"
+        )
+    if form.coco and not values.exclude and not values.allow_eval_overlap:
+        ways = "--exclude FILE with the ids of images in your test sets" if form.ids else ""
+        raise ValueError(
+            f"--format {form.name}: its images are COCO's, and those of RefCOCO's, VQA's and "
+            f"caption benchmarks are among them, so that a model could be tested on what it was "
+            f"trained on; give {ways}{' or ' if ways else ''}--allow_eval_overlap"
+        )
+    if not values.exclude:
+        return frozenset()
+    _there("exclude", values.exclude)
+    lines = Path(values.exclude).read_text(encoding="utf-8", errors="replace").split()
+    return frozenset(str(int(each)) if each.isdecimal() else each for each in lines)
+
+
+def _check_options(values: argparse.Namespace, form: Format) -> None:
+    if (form.annotations is None) != (values.annotations is None):
+        needed = f"needs --annotations, {form.annotations}" if form.annotations else "has no such"
+        raise ValueError(f"--annotations: --format {form.name} {needed}")
+    if values.annotations:
+        _there("annotations", values.annotations)
+    if (form.name == "boxes_jsonl") != (values.box_format is not None):
+        raise ValueError(
+            "--box_format is missing: say what the numbers are, xyxy_px, xywh_px, xyxy_1 or "
+            "xyxy_1000; it is never guessed"
+            if form.name == "boxes_jsonl"
+            else f"--box_format is for --format boxes_jsonl; {form.name} has its own"
+        )
+    if values.image_pattern:
+        try:
+            values.image_pattern.format("1")
+        except (IndexError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"--image_pattern {values.image_pattern!r}: {error}; give one like {{:0>12}}.jpg"
+            ) from error
+
+
+def _places(values: argparse.Namespace, form: Format) -> tuple[str, ...]:
+    places: Sequence[str] = values.images
+    if not places and form.name == "sft_311k":
+        places = units.roots(values.input)
+    if form.level == "text":
+        if places:
+            raise ValueError(f"--images: {form.name} has none")
+        return ()
+    if not places:
+        raise ValueError("--images is missing; give the folder or the .tar that holds them")
+    check_places(places)
+    return tuple(dict.fromkeys(places))
+
+
+def _there(name: str, path: str) -> None:
+    if not Path(path).is_file():
+        raise ValueError(f"--{name} {path}: there is no such file")

@@ -1,0 +1,178 @@
+"""One pack item: a shard, its images stored as the store's settings say.
+
+Goes in: a row group of the plan, and the images. Comes out: `shards/N.tar` and `shards/N.parquet`.
+A sample with an image that cannot be used has that outcome in the sidecar; a document goes
+without the image, as long as it has another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.leases import Running
+from pipelines.pack_job.images import Images
+from pipelines.pack_job.records import Record, with_images
+from shards import parquet
+from shards.commit import Attempt, Result, commit, run_facts
+from shards.image import ImageError, Stored, StoreSpec, store
+from shards.outcomes import Outcome, img2dataset_status
+from shards.sample import JSON_FIELDS
+from shards.schema import CONTRACT_VERSION, SIDECAR
+from shards.store import Store
+from shards.tar import TarWriter
+
+STAGE = "pack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackItem:
+    """One shard: a row group of a plan file."""
+
+    name: str
+    plan: str
+    row_group: int
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackConfig:
+    """What a pack item needs to know."""
+
+    images: Images
+    spec: StoreSpec
+    stage: str = STAGE
+
+    def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
+        """Write one shard and commit it."""
+        started_s, item = time.time(), PackItem(**record)
+        with store.open(item.plan) as file:
+            rows = pq.ParquetFile(file).read_row_group(item.row_group).to_pylist()
+        assert len(rows) == item.rows, (item, len(rows))
+        facts: Counter[str] = Counter(images=0, images_broken=0)
+        with Attempt(store, running.item) as attempt:
+            sidecar = []
+            with open(attempt.path(f"shards/{item.name}.tar"), "wb") as tar_file:
+                tar = TarWriter(tar_file)
+                for row in rows:
+                    sidecar.append(self._add(tar, row, facts))
+                    running.rows_done += 1
+                tar.close()
+            table = pa.Table.from_pylist(sidecar, parquet.storage_schema(SIDECAR))
+            parquet.write(attempt.path(f"shards/{item.name}.parquet"), [table], SIDECAR)
+            outcomes = Counter(row["outcome"] for row in sidecar)
+            samples = outcomes.pop(str(Outcome.SUCCESS), 0)
+            result = {
+                "planned": len(rows),
+                "samples": samples,
+                "outcomes": dict(sorted(outcomes.items())),
+                **facts,
+            }
+            return commit(attempt, result, claimed=False, run=run_facts(started_s))
+
+    def _add(self, tar: TarWriter, row: Mapping[str, Any], facts: Counter[str]) -> dict[str, Any]:
+        """Append a sample and return its row of the sidecar."""
+        record = Record.from_json(json.loads(row["record"]))
+        data = [
+            self._image(name, sha256)
+            for name, sha256 in zip(record.images, row["image_sha256"], strict=True)
+        ]
+        sha256 = hashlib.sha256(b"".join(data)).hexdigest()
+        tried = [_stored(each, self.spec) for each in data]
+        images = [each for each in tried if isinstance(each, Stored)]
+        errors = [each for each in tried if isinstance(each, ImageError)]
+        if "items" in record.fields and images:
+            record = with_images(record, [isinstance(each, Stored) for each in tried])
+            facts["images_broken"] += len(errors)
+            errors = []
+        fields = contract_fields(record, row["key"], sha256, [] if errors else images)
+        if errors:
+            return _row(fields, errors[0].outcome, None, errors[0].detail)
+        facts["images"] += len(images)
+        kind = self.spec.encode_format
+        names = [kind] if len(images) == 1 else [f"{i}.{kind}" for i in range(len(images))]
+        place = tar.add(
+            row["key"],
+            {
+                **{name: image.data for name, image in zip(names, images, strict=True)},
+                "txt": record.text.encode(),
+                "json": encode(fields),
+            },
+        )
+        return _row(fields, Outcome.SUCCESS, place, None)
+
+    def _image(self, name: str, sha256: str) -> bytes:
+        data = self.images.get(name)
+        if data is None or hashlib.sha256(data).hexdigest() != sha256:
+            what = "is gone" if data is None else "is another image"
+            raise ValueError(
+                f"{name} {what} since the records were read; put it back, or begin again with "
+                "--overwrite"
+            )
+        return data
+
+
+def contract_fields(
+    record: Record, key: str, sha256: str, images: Sequence[Stored]
+) -> dict[str, Any]:
+    """Return a sample's JSON: every field of the contract, `image_id`, and its level's."""
+    origin, alone = record.origin, images[0] if len(images) == 1 else None
+    known = {
+        "key": key,
+        "caption": record.text,
+        "width": alone and alone.width,
+        "height": alone and alone.height,
+        "original_width": alone and alone.original_width,
+        "original_height": alone and alone.original_height,
+        "sha256": sha256,
+        "language": origin.language,
+        "source": origin.source,
+        "source_file": origin.source_file,
+        "source_row": origin.source_row,
+        "source_key": origin.source_key,
+        "contract_version": CONTRACT_VERSION,
+    }
+    common = {name: known.get(name) for name in JSON_FIELDS}
+    return {**common, "image_id": origin.image_id, **record.fields}
+
+
+def encode(fields: Mapping[str, Any]) -> bytes:
+    """Return a sample's JSON: compact, no NaN."""
+    text = json.dumps(dict(fields), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
+
+
+def _stored(data: bytes, spec: StoreSpec) -> Stored | ImageError:
+    try:
+        return store(data, spec)
+    except ImageError as error:
+        return error
+
+
+def _row(
+    fields: Mapping[str, Any],
+    outcome: Outcome,
+    place: tuple[int, int] | None,
+    error_message: str | None,
+) -> dict[str, Any]:
+    return {
+        **{name: fields.get(name) for name in SIDECAR.names},
+        "status": img2dataset_status(outcome),
+        "outcome": str(outcome),
+        "error_message": error_message,
+        "exif": None,
+        "tar_offset": place[0] if place else None,
+        "tar_size": place[1] if place else None,
+    }
