@@ -15,6 +15,7 @@ import toy_tokenizer
 from training import Training, steps, weights
 
 from cogvlm import distributed, loop, prepare, snapshots, start, train, trained
+from cogvlm.tokenizer import Tokenizer
 from cogvlm.watch import read_log
 
 Run = Callable[..., int]
@@ -218,6 +219,8 @@ REFUSALS = {
     "warm-up longer than the run": (["--warmup_steps", "3"], "must be below --steps 3"),
     "unknown group": (["--trains", "experts"], "groups among"),
     "a bucket for snapshots": (["--output", "gs://bucket/run"], "mount the bucket"),
+    "no prompts": (["--prompts", "{folder}/words"], "words has no pool; it may have caption.en"),
+    "only negatives": (["--negatives", "1"], "--negatives is 1.0; it must be 0 or more, and below"),
     "no model": (["--model", ""], "--init FOLDER or --model PRESET is missing"),
     "epochs of a mixture": (
         ["--data", "{folder}/pairs,rec={folder}/boxes", "--epochs", "2"],
@@ -335,3 +338,28 @@ def test_what_a_task_has_no_use_for_is_counted_only(flags: tuple[str, ...], tmp_
     assert events(tmp_path / "out", "skip") == []
     lines = [each for each in read_log(tmp_path / "out") if each["kind"] == "step"]
     assert sum(each["skipped"].get("no_phrase", 0) for each in lines) >= 6
+
+
+def test_settings_of_tasks_reach_the_loader_processes(
+    flags: tuple[str, ...], folder: Path, tmp_path: Path
+) -> None:
+    pool = tmp_path / "mine"
+    pool.mkdir()
+    (pool / "rec.zh.txt").write_text("{phrase}？\n", encoding="utf-8")
+    told = (
+        *("--data", f"rec={folder}/boxes", "--workers", "1", "--prompts", str(pool)),
+        *("--prompt_language", "zh", "--task_prefix", "--negatives", "0.5"),
+        *("--grounding_units", "expressions", "--override", "vocab_size=512"),
+    )
+    config, _ = train.parse([*flags, *told])
+    plan = prepare.prepare(config, 1).plan
+    words = Tokenizer(plan.tokenizer)
+    works = loop.loader(plan, steps=range(3), micro_batch=8)
+    rows = [row for work in works for batch in work.batches for row in batch.ids_BL.tolist()]
+    said = [words.decode([each for each in row if each != plan.model.pad_id]) for row in rows]
+    assert all("rec: the " in each and "？" in each for each in said)
+    negative = ["图中没有。" in each for each in said]
+    assert all(each != ("[[" in one) for each, one in zip(negative, said, strict=True))
+    assert 4 < sum(negative) < len(said) - 4
+    assert train.main([*flags, *told]) == 0
+    assert len(steps(tmp_path / "out")) == 3
