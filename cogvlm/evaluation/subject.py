@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +20,9 @@ from cogvlm.tokens import TEMPLATES
 from cogvlm.train_config import SETTINGS
 from cogvlm.trained import Weights
 from shards.dataset import Dataset, open_dataset
+
+# Of a mixture: [task=]OUT[@SELECTION][:weight].
+_ENTRY = re.compile(r"\s*(?:[a-z_]+\s*=)?\s*(.*?)\s*(?::\s*[0-9.eE+-]+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -99,20 +103,13 @@ def training_data(folder: str | None, given: str | None) -> tuple[list[Dataset],
     found: list[Dataset] = []
     gone: list[str] = []
     for entry in told.split(",") if told else ():
-        spec = _spec(entry)
+        match = _ENTRY.fullmatch(entry)
+        spec = match[1] if match else entry
         try:
             found.append(open_dataset(spec))
         except ValueError:
             gone.append(spec)
     return found, gone
-
-
-def _spec(entry: str) -> str:
-    """Return the shard set of an entry of a mixture, `[task=]OUT[@SELECTION][:weight]`."""
-    from cogvlm import mixture
-
-    match = mixture._ENTRY.fullmatch(entry.strip())
-    return match["spec"] if match else entry.strip()
 
 
 def _options(told: Mapping[str, Any]) -> TaskOptions:
