@@ -14,6 +14,20 @@ from shards.manifest import Manifest
 from shards.phrases import Phrase
 from shards.sample import FLOAT_FIELDS, ImageSample
 
+_MOST_IMAGES = 6  # of a sample that are declared; a loader that goes by the card sees no more
+
+_FETCHED = (
+    "The images belong to their owners and the captions are as the web had them. Opt-out "
+    "headers were honoured unless the run says otherwise (`run.json`). Filters by score and "
+    "word list make mistakes, and remove some groups' content more often than others'."
+)
+_PACKED = (
+    "Images and annotations belong to their owners: the terms of the set that this was made of "
+    "hold for it (`run.json` says which files)."
+)
+
+_TITLES = {"dialogue": "Dialogue", "document": "Document", "text": "Text"}  # others: Image-text
+
 _FEATURES = {"int": "int64", "int | None": "int64", "str": "string", "str | None": "string"}
 
 
@@ -32,7 +46,7 @@ def _front_matter(manifest: Manifest) -> list[str]:
         "    path: shards/*.tar",
         "dataset_info:",
         "  features:",
-        *_feature(manifest.extension or "jpg", "image"),
+        *[line for name in _images(manifest) for line in _feature(name, "image")],
         *_feature("txt", "string"),
         "  - name: json",
         "    struct:",
@@ -41,7 +55,7 @@ def _front_matter(manifest: Manifest) -> list[str]:
             for each in fields(ImageSample)
             for line in _json_feature(each.name, each.type)
         ],
-        *[f"  {line}" for line in _grounding() if manifest.level == "grounded"],
+        *[f"  {line}" for line in _level(manifest)],
         *_feature("__key__", "string"),
         *_feature("__url__", "string"),
         "  splits:",
@@ -51,6 +65,41 @@ def _front_matter(manifest: Manifest) -> list[str]:
     ]
 
 
+def _images(manifest: Manifest) -> list[str]:
+    """Return the names of the image columns; those that a sample has not are null."""
+    extension = manifest.extension or "jpg"
+    if manifest.level == "text":
+        return []
+    if manifest.level in ("dialogue", "document"):
+        return [extension, *(f"{number}.{extension}" for number in range(_MOST_IMAGES))]
+    return [extension]
+
+
+def _level(manifest: Manifest) -> list[str]:
+    """Return the features that the JSON of a level's samples has besides."""
+    packed = manifest.stage == "pack" and manifest.level != "text"
+    more = _feature("image_id", "string") if packed else []
+    if manifest.level == "grounded":
+        return [*_grounding(), *more]
+    if manifest.level == "dialogue":
+        return [*_conversations(), *more]
+    if manifest.level == "document":
+        return [*_list("items", _feature("text", "string"), _feature("image", "int64")), *more]
+    return []
+
+
+def _conversations() -> list[str]:
+    boxes = ["  - name: boxes", "    list:", "      list:", "        list: float64"]
+    turns = _list("conversations", _feature("role", "string"), _feature("content", "string"), boxes)
+    return [*turns, "  - name: answers", "    list: string"]
+
+
+def _list(name: str, *features: list[str]) -> list[str]:
+    """Return the feature of a list of objects."""
+    inner = [f"  {line}" for feature in features for line in feature]
+    return [f"  - name: {name}", "    list:", *inner]
+
+
 def _grounding() -> list[str]:
     """Return the features that a grounded sample's JSON has besides."""
     rows = [line for name in ("noun_chunks", "ref_exps") for line in _rows_of_floats(name)]
@@ -58,9 +107,7 @@ def _grounding() -> list[str]:
         line for each in fields(Phrase) for line in _feature(each.name, _FEATURES[str(each.type)])
     ]
     return [
-        "  - name: phrases",
-        "    list:",
-        *[f"  {line}" for line in phrase],
+        *_list("phrases", phrase),
         *rows,
         *_feature("detector", "string"),
         *_feature("score_threshold", "float64"),
@@ -82,10 +129,10 @@ def _json_feature(name: str, annotation: Any) -> list[str]:
 def _body(manifest: Manifest) -> list[str]:
     counts = manifest.counts
     lines = [
-        "# Image-text shards",
+        f"# {_TITLES.get(manifest.level, 'Image-text')} shards",
         "",
         f"{manifest.samples:,} samples in {len(manifest.shards):,} webdataset shards: "
-        f"`<key>.{manifest.extension or 'jpg'}`, `<key>.txt`, `<key>.json`.",
+        f"{_members(manifest)}`<key>.txt`, `<key>.json`.",
         f"Contract version {manifest.contract_version}. Written by Groundwork.",
         "",
         "| stage | in | out | left out |",
@@ -98,9 +145,7 @@ def _body(manifest: Manifest) -> list[str]:
         lines.append(f"| {stage} | {line['in']:,} | {line['out']:,} | {left_out or 'none'} |")
     lines += [
         "",
-        "The images belong to their owners and the captions are as the web had them. Opt-out "
-        "headers were honoured unless the run says otherwise (`run.json`). Filters by score and "
-        "word list make mistakes, and remove some groups' content more often than others'.",
+        _PACKED if manifest.stage == "pack" else _FETCHED,
         "",
         "```python",
         "import datasets",
@@ -108,3 +153,13 @@ def _body(manifest: Manifest) -> list[str]:
         "```",
     ]
     return lines
+
+
+def _members(manifest: Manifest) -> str:
+    """Return what of a sample stands before its text."""
+    extension = manifest.extension or "jpg"
+    if manifest.level == "text":
+        return ""
+    if manifest.level in ("dialogue", "document"):
+        return f"`<key>.{extension}` (several: `<key>.0.{extension}`, …; or none), "
+    return f"`<key>.{extension}`, "

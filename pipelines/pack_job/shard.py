@@ -127,7 +127,7 @@ class PackConfig:
 def contract_fields(
     record: Record, key: str, sha256: str, images: Sequence[Stored]
 ) -> dict[str, Any]:
-    """Return a sample's JSON: every field of the contract, `image_id`, and its level's."""
+    """Return a sample's JSON: every field of the contract, its level's, and the image's id."""
     origin, alone = record.origin, images[0] if len(images) == 1 else None
     known = {
         "key": key,
@@ -145,7 +145,8 @@ def contract_fields(
         "contract_version": CONTRACT_VERSION,
     }
     common = {name: known.get(name) for name in JSON_FIELDS}
-    return {**common, "image_id": origin.image_id, **record.fields}
+    shared = {"image_id": origin.image_id} if record.fields else {}  # a text adds nothing
+    return {**common, **record.fields, **shared}
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:

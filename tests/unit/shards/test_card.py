@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 
 import datasets
+import pytest
 import yaml
 
 from shards.card import render
 from shards.manifest import Manifest, ShardEntry
 from shards.sample import FLOAT_FIELDS, ImageSample
+from shards.schema import LEVELS
 
 SHARD = ShardEntry(
     name="000000",
@@ -61,3 +63,25 @@ def test_counts() -> None:
         {"name": "train", "num_examples": 3}
     ]
     assert "| download | 5 | 3 | http_not_found 2 |" in render(MANIFEST)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_declares_its_members_and_fields(level: str) -> None:
+    made = Manifest(**{**vars(MANIFEST), "level": level, "stage": "pack", "counts": {}})
+    declared = datasets.Features._from_yaml_list(front_matter(made)["dataset_info"]["features"])
+    several = [f"{number}.jpg" for number in range(6)] if level in ("dialogue", "document") else []
+    assert [name for name in declared if name.endswith("jpg")] == (
+        [] if level == "text" else ["jpg", *several]
+    )
+    more = {
+        "image_text": set(),
+        "grounded": {
+            *("noun_chunks", "ref_exps", "phrases"),
+            *("detector", "score_threshold", "image_id"),
+        },
+        "dialogue": {"conversations", "answers", "image_id"},
+        "document": {"items", "image_id"},
+        "text": set(),
+    }
+    added = {*declared["json"]} - {f.name for f in fields(ImageSample)}
+    assert added == more[level]
