@@ -150,7 +150,7 @@ def _write_json(
     told = {
         "model": dict(subject.facts) if subject else None,
         "options": vars(how),
-        "results": [result.to_json() for result in results],
+        "entries": [result.to_json() for result in results],
         "overlap": shared,
     }
     file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -124,25 +124,23 @@ class Answerer:
     def _said(
         self, part: Sequence[tuple[Question, Sample | None]], max_new_tokens: int
     ) -> list[str]:
-        """Return the answers of a batch. Prompts near the end of the context go alone.
+        """Return the answers of a batch; nothing where there is no prompt.
 
-        Together they would leave less room to all the others: an answer must not depend on its
-        neighbours.
+        A prompt near the end of the context shares a batch with others of its length only: a
+        longer one would leave it less room, and an answer must not depend on its neighbours.
         """
         sampling = Sampling(max_new_tokens=max_new_tokens)
-        prompts = [prompt for _, prompt in part if prompt]
         most = self.model.config.max_positions - max_new_tokens
-        short = [prompt for prompt in prompts if len(prompt.ids) <= most]
-        tokenizer = self.prompter.tokenizer
-        together = iter(answers(self.model, short, sampling, tokenizer) if short else [])
-        said = []
-        for _, prompt in part:
-            if prompt is None:
-                said.append("")
-            elif len(prompt.ids) <= most:
-                said.append(next(together))
-            else:
-                said += answers(self.model, [prompt], sampling, tokenizer)
+        groups: dict[int, list[int]] = {}
+        for at, (_, prompt) in enumerate(part):
+            if prompt is not None:
+                groups.setdefault(max(most, len(prompt.ids)), []).append(at)
+        said = [""] * len(part)
+        for places in groups.values():
+            prompts = [prompt for at in places if (prompt := part[at][1]) is not None]
+            found = answers(self.model, prompts, sampling, self.prompter.tokenizer)
+            for at, answer in zip(places, found, strict=True):
+                said[at] = answer
         return said
 
 

@@ -92,12 +92,12 @@ class Result:
     answers: Sequence[Answer] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON data, without the answers."""
-        values = {name: value for name, value in vars(self).items() if name != "answers"}
-        return {
-            name: dict(value) if isinstance(value, Mapping) else value
-            for name, value in values.items()
-        }
+        """Return plain JSON data without the answers; metrics stand beside the counts."""
+        values = {name: each for name, each in vars(self).items() if name not in _APART}
+        return {**values, **self.metrics}
+
+
+_APART = ("answers", "metrics")
 
 
 def evaluate(entry: Entry, dataset: Dataset, subject: Subject | None, options: Options) -> Result:
