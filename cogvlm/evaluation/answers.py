@@ -121,18 +121,21 @@ def levenshtein(one: str, other: str) -> int:
     return row[-1]
 
 
+_BARE_LETTER = re.compile(r"\s*\(?([A-Za-z])[).:]?\s*")
+_LETTER_FIRST = re.compile(r"\s*(?:\(?([A-Z])[).:,]|([B-HJ-Z])\s)")  # "A dog", "I think": words
+
+
 def letter_of(answer: str, choices: Sequence[str]) -> int | None:
-    """Return which choice an answer names: by its letter at the front, or by its whole text."""
-    match = re.match(r"\s*\(?([A-Za-z])(?:[\s).:,]|$)", answer)
-    # "a dog" begins with an article: a small letter counts only where it stands alone.
-    alone = re.fullmatch(r"\s*\(?[a-z][).:]?\s*", answer)
-    if match and (match[1].isupper() or alone):
-        at = LETTERS.index(match[1].upper())
-        if at < len(choices):
-            return at
+    """Return which choice an answer names: by a letter alone, its whole text, or a letter first."""
+    bare, first = _BARE_LETTER.fullmatch(answer), _LETTER_FIRST.match(answer)
+    if bare and (at := LETTERS.index(bare[1].upper())) < len(choices):
+        return at
     texts = [normalised(each) for each in choices]
-    ours = normalised(answer)
-    return texts.index(ours) if texts.count(ours) == 1 else None
+    if texts.count(ours := normalised(answer)) == 1:
+        return texts.index(ours)
+    if first and (at := LETTERS.index(first[1] or first[2])) < len(choices):
+        return at
+    return None
 
 
 def yes_or_no(answer: str) -> bool | None:
