@@ -76,7 +76,7 @@ def _detections(unit: Unit, source: str) -> Iterator[Annotated | Rejected]:
                 boxes.setdefault(each["image_id"], []).append(each)
         for row, image in enumerate(values["images"]):
             yield from _of_image(row, image, boxes.get(image["id"], []), names, unit.name, source)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{unit.path}: not COCO's instances ({type(error).__name__}: {error})"
         ) from error

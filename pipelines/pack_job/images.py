@@ -62,8 +62,11 @@ def check_places(places: Sequence[str]) -> None:
 
 def _check(name: str) -> None:
     parts = name.split("/")
-    long = max(len(part.encode("utf-8", "replace")) for part in parts) > _NAME_BYTES
-    if not name or name.startswith("/") or ".." in parts or "\0" in name or long:
+    try:
+        fits = max(len(part.encode()) for part in parts) <= _NAME_BYTES
+    except UnicodeEncodeError:
+        fits = False
+    if not name or name.startswith("/") or ".." in parts or "\0" in name or not fits:
         raise BadRecordError("image_name", f"{name[:120]!r} is no name within a folder")
 
 
@@ -85,7 +88,7 @@ def _read(places: tuple[str, ...], name: str) -> bytes | None:
 @functools.lru_cache(maxsize=64)
 def _tar(place: str) -> tuple[Fetch, dict[str, tuple[int, int]]]:
     """Return how to read a tar and where its members lie; its headers are walked once."""
-    folder, _, name = place.rpartition("/")
+    folder, name = posixpath.split(place)
     store = Store(folder or ".")
     entry = store.stat(name)
     if entry is None:

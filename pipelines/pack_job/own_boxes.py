@@ -8,7 +8,6 @@ guessed, and numbers that cannot be of that kind end the run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -29,6 +28,8 @@ from pipelines.pack_job.records import (
 BOX_FORMATS = ("xyxy_px", "xywh_px", "xyxy_1", "xyxy_1000")
 
 _SURELY_PIXELS = 1.5  # no box overhangs an image by half of it
+
+_HUGE = 1e9  # no side is that far off
 
 
 class _Sizes(Protocol):
@@ -135,7 +136,7 @@ def _is_box(box: Any) -> bool:
         isinstance(box, list)
         and len(box) == 4
         and all(isinstance(n, int | float) and not isinstance(n, bool) for n in box)
-        and all(map(math.isfinite, box))
+        and all(abs(n) < _HUGE for n in box)  # false for NaN, too
     )
 
 

@@ -139,6 +139,8 @@ def _check_shape(size_px: tuple[int, int], image: bytes) -> None:
     found = size_of(image)
     if found is None:
         return  # no image: decoding will say why
+    if min(size_px) <= 0:
+        raise BadRecordError("image_differs", f"{size_px} px are annotated")
     ratio = (size_px[0] * found[1]) / (size_px[1] * found[0])
     if abs(ratio - 1) > _SAME_SHAPE:
         said = f"{size_px[0]} x {size_px[1]} px are annotated"

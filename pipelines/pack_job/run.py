@@ -7,6 +7,7 @@ finished one is only read.
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -127,6 +128,7 @@ class PackRun:
         """Record what this run is, unless an earlier start of it did."""
         recorded = {
             "contract_version": CONTRACT_VERSION,
+            "started_s": round(time.time(), 3),
             "command": list(command),
             "inputs": [
                 {"name": unit.name, "size": unit.size, "sha256": unit.identity}

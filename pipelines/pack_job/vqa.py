@@ -7,6 +7,7 @@ is the one most people gave; `answers` in the JSON has what everyone said.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from pipelines.pack_job.records import (
 )
 
 _PATTERN = "COCO_{}_{{:0>12}}.jpg"
+_NAMED = re.compile(r"(?:train|val|test)\w+")
 _IMAGES = "train2014"  # where the file does not name its images
 
 
@@ -33,13 +35,14 @@ def vqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     asked, answered = whole(unit.path), whole(options.annotations)
     questions = _list(asked, "questions", unit.path)
     known = {
-        each.get("question_id"): each
+        str(each.get("question_id")): each
         for each in _list(answered, "annotations", options.annotations)
     }
-    pattern = _PATTERN.format(asked.get("data_subtype") or _IMAGES)
+    named = str(asked.get("data_subtype"))
+    pattern = _PATTERN.format(named if _NAMED.fullmatch(named) else _IMAGES)
 
     def make(row: int, raw: Raw) -> Record:
-        number, image_id = raw.get("question_id"), raw.get("image_id")
+        number, image_id = str(raw.get("question_id")), raw.get("image_id")
         if image_id is None or number not in known:
             raise BadRecordError("no_annotation", f"question {number}, image {image_id}")
         answers = [text_of(each, "answer") for each in objects_of(known[number], "answers")]
@@ -48,7 +51,7 @@ def vqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
             source=options.source,
             source_file=unit.name,
             source_row=row,
-            source_key=str(number),
+            source_key=number,
             image_id=str(image_id),
             coco_id=str(image_id),
             language="en",
