@@ -114,11 +114,14 @@ def _scenes_to_shards(out: Path) -> int:
 def _train(out: Path, seed: int, steps: int) -> int:
     captions = [record.sample.caption for record in shards.read(out / "grounded")]
     tokenizer.write(captions, out / "tokenizer.json", vocab_size=VOCABULARY)
+    # The paper's wording alone: what is to be learned is where things are, not how people ask.
+    (out / "prompts").mkdir()
+    (out / "prompts" / "rec.en.txt").write_text("Where is {phrase}?\n", encoding="utf-8")
     flags = (
         f"cogvlm.train --preset debug --override {MODEL} --data rec={out}/grounded"
         f" --tokenizer {out}/tokenizer.json --global_batch 64 --micro_batch 64 --streams 8"
         f" --lr 0.0015 --warmup_steps 100 --ema 0 --snapshot_every 1000 --log_every 100"
-        f" --seed {seed} --trains patch_and_pos vit adapter boi_eoi expert llm embeddings head"
+        f" --prompts {out}/prompts --seed {seed}"
     )
     # One step at a rate of nearly nothing: the model as it begins, through the same door.
     first = run_command(f"{flags} --output {out}/untrained --steps 1 --warmup_steps 0 --lr 1e-12")
