@@ -17,7 +17,7 @@ import pyarrow as pa
 from PIL import Image
 
 from shards import manifest
-from shards.identity import canonical_urls, keys
+from shards.identity import canonical_urls, image_key, keys
 from shards.image import ImageError, decode
 from shards.lint_levels import LevelRecord, breaches, read_level_shard
 from shards.manifest import Manifest, ShardEntry
@@ -147,6 +147,11 @@ def _of_level(
         yield f"its JSON has the key {fields.get('key')}"
     if caption != row["caption"]:
         yield "the captions of .json and sidecar differ"
+    if (
+        fields.get("url") is None
+        and image_key(str(fields.get("sha256")), str(caption)) != row["key"]
+    ):
+        yield "the key is not that of its images and text"
     yield from breaches(record, level, extension)
     alone = len(record.images) == 1
     for _, data in record.images:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pack_files
 import pytest
 from pack_files import SETS, Set
 
+from grounding.samples import open_grounded
+from grounding.samples import samples as grounded_samples
 from shards import lint, manifest
 from shards.access import RawSample, SampleReader
 from shards.dataset import open_dataset
@@ -55,6 +59,33 @@ def fields(run: Path) -> list[dict[str, Any]]:
         (raw.fields() for raw in samples(run)),
         key=lambda each: (each["source_file"], each["source_row"]),
     )
+
+
+def test_boxes_are_read_as_annotated_ones_are(tmp_path: Path) -> None:
+    run = pack(SETS["coco_detection"](tmp_path / "set"), tmp_path / "run")
+    (found,) = grounded_samples(open_grounded(run))
+    assert found.common.caption == "person. fire hydrant."
+    rows = [(row.span, row.box_xyxy) for row in found.grounding.noun_chunks]
+    assert rows == [
+        ((0, 6), (10 / 64, 2 / 64, 30 / 64, 32 / 64)),
+        ((0, 6), (30 / 64, 2 / 64, 50 / 64, 32 / 64)),
+        ((8, 20), (1 / 64, 2 / 64, 21 / 64, 32 / 64)),
+    ]
+    assert found.grounding.categories[8, 20] == ("fire hydrant",)
+    assert left_out(run) == {"box_outside": 1, "no_phrases": 2}
+
+
+def test_another_key_is_a_finding(tmp_path: Path) -> None:
+    run = pack(SETS["flan"](tmp_path / "set"), tmp_path / "run")
+    store = Store(run)
+    (shard,) = manifest.read(store).shards
+    tar = run / shard.tar
+    tar.write_bytes(changed := tar.read_bytes().replace(b'"sha256":"e3b0', b'"sha256":"e3b1'))
+    entry = replace(shard, tar_sha256=hashlib.sha256(changed).hexdigest())
+    manifest.write(store, replace(manifest.read(store), shards=(entry,)))
+    assert {each.what for each in lint.lint(store)} == {
+        "the key is not that of its images and text"
+    }
 
 
 def left_out(run: Path, stage: str = "read") -> dict[str, int]:
