@@ -125,4 +125,4 @@ def llava_instruct(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
         images = [options.image_name(each, "{}") for each in named]
         return dialogue(origin, turns, images)
 
-    return tried(rows(unit.path), make)
+    return tried(rows(unit), make)

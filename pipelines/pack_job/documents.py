@@ -45,7 +45,7 @@ def _documents(
     pieces_of: Callable[[Raw], list[Piece]],
     between: str,
 ) -> Iterator[Record | Bad]:
-    for row, raw in rows(unit.path):
+    for row, raw in rows(unit):
         if isinstance(raw, Bad):
             yield raw
             continue

@@ -26,4 +26,4 @@ def flan(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
             raise BadRecordError("empty_answer", "an instruction without an answer")
         return plain_text(origin, "\n".join([*asked, answer]))
 
-    return tried(rows(unit.path), make)
+    return tried(rows(unit), make)

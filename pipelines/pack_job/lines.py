@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from grounding.visual_genome import elements
+from pipelines.pack_job.reading import Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Record
 from pipelines.workplan.filesystems import open_input
 from pipelines.workplan.inputs import open_text
@@ -17,12 +18,17 @@ from pipelines.workplan.inputs import open_text
 Raw = Mapping[str, Any]
 
 
-def json_lines(path: str) -> Iterator[tuple[int, Raw | Bad]]:
+def json_lines(unit: Unit) -> Iterator[tuple[int, Raw | Bad]]:
     """Yield number (from 0) and object of every line that is not blank; decompressed by ending."""
-    with open_text(path) as file:
-        for row, line in enumerate(file):
+    left = unit.count
+    with open_text(unit.path) as file:
+        if unit.first:
+            file.seek(unit.first)
+        for row, line in enumerate(file, start=unit.first_row):
             if line.strip():
                 yield row, _object(line)
+            if left is not None and (left := left - len(line)) <= 0:
+                return
 
 
 def json_array(path: str) -> Iterator[tuple[int, Raw | Bad]]:
@@ -35,11 +41,11 @@ def json_array(path: str) -> Iterator[tuple[int, Raw | Bad]]:
         yield row, value if isinstance(value, dict) else _no_object(value)
 
 
-def rows(path: str) -> Iterator[tuple[int, Raw | Bad]]:
+def rows(unit: Unit) -> Iterator[tuple[int, Raw | Bad]]:
     """Yield the records of a file: parquet, a JSON array (`.json`), or JSON lines."""
-    if path.endswith(".parquet"):
-        return enumerate(_parquet(path))
-    return json_array(path) if path.endswith(".json") else json_lines(path)
+    if unit.path.endswith(".parquet"):
+        return enumerate(_parquet(unit.path))
+    return json_array(unit.path) if unit.path.endswith(".json") else json_lines(unit)
 
 
 def whole(path: str | os.PathLike[str]) -> Any:

@@ -80,7 +80,7 @@ def boxes_jsonl(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
         )
         return grounded(annotated, file, origin)
 
-    return tried(rows(unit.path), make)
+    return tried(rows(unit), make)
 
 
 def check_kind(box: Sequence[float], box_format: str, where: str) -> None:

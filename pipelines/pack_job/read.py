@@ -1,8 +1,8 @@
 """One read item: a part of an input unit becomes records with keys, or reasons.
 
 Goes in: the annotations, and every image once, for its sha256. Comes out: `buckets/N.arrows`, the
-records cut by key. A unit of many records is several items: each reads all of the file and takes
-every n-th record, because what costs time are the images.
+records cut by key. A large file that cannot be cut is several items: each reads all of it and
+takes every n-th record, because what costs time are the images.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class ReadConfig:
 
     def _records(self, item: ReadItem) -> Iterator[tuple[int, Record | Bad]]:
         reader = FORMATS[self.format].reader
-        found = enumerate(itertools.islice(reader(item.unit, self.options), self.limit))
+        limit = None if self.limit is None else self.limit - item.unit.first_row
+        found = enumerate(itertools.islice(reader(item.unit, self.options), limit))
         return ((n, each) for n, each in found if n % item.parts == item.part)
 
     def _row(self, found: Record | Bad, facts: Counter[str]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ class Unit:
     path: str
     size: int  # bytes
     identity: str  # sha256 of what it holds
-    first: int = 0  # of a folder of labels: the first file
+    first: int = 0  # of a folder of labels the first file, of a file of lines the first byte
     count: int | None = None  # and how many; None: all
+    first_row: int = 0  # lines before the first byte
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,7 @@ from pipelines.workplan.fingerprint import Fingerprint, fingerprint
 from shards.image import StoreSpec
 from shards.store import Store
 
-PART_BYTES = 8 << 20
-"""Annotations of a read item. Small, because an item opens the images of all its records."""
-
+_MOST_PARTS = 16  # items that each read a whole file
 _BUCKET_BYTES = 1 << 30
 _LIBRARIES = ("pyarrow", "numpy", "xxhash")
 _IMAGE_LIBRARIES = ("Pillow", "simplejpeg")
@@ -57,7 +55,8 @@ class Request:
     def read_items(self) -> Iterator[ReadItem]:
         """Yield the items of the first stage."""
         for number, unit in enumerate(self.units):
-            parts = 1 + unit.size // PART_BYTES
+            uncut = unit.count is None
+            parts = min(1 + unit.size // units.PART_BYTES, _MOST_PARTS) if uncut else 1
             for part in range(parts):
                 name = f"{number:05d}-{part:04d}"
                 yield ReadItem(name=name, unit=unit, number=number, part=part, parts=parts)

@@ -10,6 +10,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.pack_job.conversations import LABELS, label_files
@@ -18,6 +19,10 @@ from pipelines.pack_job.reading import Unit
 from pipelines.workplan.inputs import relative_names
 
 LABELS_PER_UNIT = 2000
+PART_BYTES = 8 << 20
+"""Lines of a unit. Few, because an item opens the images of all its records."""
+
+_LINES = ".jsonl"  # files that can be cut; what is compressed cannot
 _BLOCK = 1 << 20
 
 
@@ -39,8 +44,10 @@ def units(inputs: Sequence[str], format: Format, limit: int | None) -> list[Unit
             twice = next(path for path in paths if paths.count(path) > 1)
             raise ValueError(f"--input: {twice} is named twice")
         found = [
-            Unit(name=name, path=path, size=os.path.getsize(path), identity=file_sha256(path))
+            unit
             for name, path in zip(relative_names(paths), paths, strict=True)
+            for unit in _file_units(name, path)
+            if limit is None or unit.first_row < limit
         ]
     return sorted(found, key=lambda unit: (unit.name, unit.first))
 
@@ -64,6 +71,23 @@ def _files(pattern: str, format: Format) -> Iterator[str]:
         what = f"{given[0]} is none of {endings}" if given else f"no such file of {endings}"
         raise ValueError(f"--input {pattern}: {what}; --format {format.name} reads {format.about}")
     return iter(usable)
+
+
+def _file_units(name: str, path: str) -> Iterator[Unit]:
+    """Yield a file as one unit, or lines cut at their ends; every unit knows the whole's sha256."""
+    whole = Unit(name=name, path=path, size=os.path.getsize(path), identity=file_sha256(path))
+    if not path.lower().endswith(_LINES) or not whole.size:
+        yield whole
+        return
+    first = first_row = 0
+    with open(path, "rb") as file:
+        while block := file.read(PART_BYTES):
+            block += b"" if block.endswith(b"\n") else file.readline()
+            yield replace(
+                whole, size=len(block), first=first, count=len(block), first_row=first_row
+            )
+            first += len(block)
+            first_row += block.count(b"\n")
 
 
 def _folder(path: str, *patterns: str) -> Unit:

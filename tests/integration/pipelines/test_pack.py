@@ -412,6 +412,30 @@ def test_limit_and_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert jobs.counts(run)["read"]["in"] == 3
 
 
+def test_lines_are_cut_and_numbered_through(tmp_path: Path) -> None:
+    records = [{"inputs": f"{n} {'x' * (n % 90)}", "targets": f"{n}"} for n in range(200)]
+    file = pack_files.lines(tmp_path / "own.jsonl", records)
+    with open(file, "ab") as more:
+        more.write(b"\n{}")  # a blank line, and one without an end
+    made = Set("flan", (f"--input={file}",), "text", 201, 200)
+    run = pack(made, tmp_path / "run")
+    assert len(jobs.items(run, "read")) > 5
+    assert left_out(run) == {"record_malformed": 1}
+    found = fields(run)
+    assert [each["source_row"] for each in found] == [*range(200)]
+    assert [each["caption"] for each in found] == [
+        f"{each['inputs']}\n{each['targets']}" for each in records
+    ]
+    limited = pack(made, tmp_path / "limited", "--limit=70")
+    assert [each["source_row"] for each in fields(limited)] == [*range(70)]
+
+
+def test_an_empty_file_has_no_record(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").touch()
+    made = Set("flan", (f"--input={tmp_path}/own.jsonl",), "text", 0, 0)
+    assert "no record can be used (no record)" in refused(made, tmp_path / "run")
+
+
 def test_changed_annotations_are_another_run(tmp_path: Path) -> None:
     made = SETS["flan"](tmp_path / "set")
     run = pack(made, tmp_path / "run")
@@ -437,15 +461,15 @@ def many(folder: Path) -> Set:
 
 
 def _small_parts() -> None:
-    from pipelines.pack_job import settings
+    from pipelines.pack_job import settings, units
 
-    settings.PART_BYTES = 1000
+    units.PART_BYTES = 1000
     settings._BUCKET_BYTES = 3000
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.pack_job.settings.PART_BYTES", 1000)
+    monkeypatch.setattr("pipelines.pack_job.units.PART_BYTES", 1000)
     monkeypatch.setattr("pipelines.pack_job.settings._BUCKET_BYTES", 3000)
 
 
@@ -455,7 +479,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Set, Path]:
     folder = tmp_path_factory.mktemp("whole")
     made = many(folder / "set")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.pack_job.settings.PART_BYTES", 1000)
+        patch.setattr("pipelines.pack_job.units.PART_BYTES", 1000)
         patch.setattr("pipelines.pack_job.settings._BUCKET_BYTES", 3000)
         return made, pack(made, folder / "run")
 
