@@ -7,6 +7,7 @@ fingerprint per stage. Nothing is read but the input's bytes, for their sha256.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,13 +92,15 @@ def request(values: argparse.Namespace) -> Request:
     form = _format(values)
     excluded = _exclude(values, form)
     _check_options(values, form)
-    found = units.units(values.input, form, values.limit)
+    # Items name these files; another launcher may stand in another folder.
+    inputs = [os.path.abspath(path) for path in values.input]
+    found = units.units(inputs, form, values.limit)
     images = Images(_places(values, form))
     options = ReadOptions(
         source=values.source or form.name,
         images=images,
         image_pattern=values.image_pattern,
-        annotations=values.annotations,
+        annotations=values.annotations and os.path.abspath(values.annotations),
         split=values.split,
         box_format=values.box_format,
         document_mode=values.document_mode,
@@ -214,7 +217,8 @@ def _places(values: argparse.Namespace, form: Format) -> tuple[str, ...]:
     if not places:
         raise ValueError("--images is missing; give the folder or the .tar that holds them")
     check_places(places)
-    return tuple(dict.fromkeys(places))
+    absolute = [each if "://" in each else os.path.abspath(each) for each in places]
+    return tuple(dict.fromkeys(absolute))
 
 
 def _there(name: str, path: str) -> None:

@@ -430,6 +430,18 @@ def test_lines_are_cut_and_numbered_through(tmp_path: Path) -> None:
     assert [each["source_row"] for each in fields(limited)] == [*range(70)]
 
 
+def test_relative_paths_are_of_the_folder_where_the_job_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_all = pack(SETS["vqa"](tmp_path / "set"), tmp_path / "one")
+    monkeypatch.chdir(tmp_path / "set")
+    near = ("--input=q.json", "--annotations=a.json", "--images=images", "--exclude=test_ids.txt")
+    run = pack(Set("vqa", near, "dialogue", 3, 2), tmp_path / "two")
+    assert jobs.covered(run, COVERED) == jobs.covered(of_all, COVERED)
+    (item,) = jobs.planfile.read_all(Store(run), "read")
+    assert item["unit"]["path"] == str(tmp_path / "set" / "q.json")
+
+
 def test_an_empty_file_has_no_record(tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").touch()
     made = Set("flan", (f"--input={tmp_path}/own.jsonl",), "text", 0, 0)
