@@ -40,6 +40,7 @@ from pipelines.options import (
     STOP_OPTIONS,
     Option,
 )
+from pipelines.pack_job.options import SET_OPTIONS
 from pipelines.sources import SOURCES
 from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
 from shards.schema import BOXED, KEPT, LABELS, PHRASES, SIDECAR
@@ -83,6 +84,7 @@ def options_page() -> str:
         ("Grounding: labels", LABEL_OPTIONS),
         ("Grounding: boxes", BOX_OPTIONS),
         ("Grounding: selection", SELECT_OPTIONS),
+        ("Packing annotated sets", SET_OPTIONS),
         ("Running", LAUNCH_OPTIONS),
     )
     lines = [
