@@ -122,6 +122,8 @@ def _train(out: Path, seed: int, steps: int) -> int:
         f" --tokenizer {out}/tokenizer.json --global_batch 64 --micro_batch 64 --streams 8"
         f" --lr 0.0015 --warmup_steps 100 --ema 0 --snapshot_every 1000 --log_every 100"
         f" --prompts {out}/prompts --seed {seed}"
+        # A few thousand scenes are learned by heart in fifty visits: no visit is the same.
+        " --augment.flip 0.5 --augment.crop_min_share 0.5"
     )
     # One step at a rate of nearly nothing: the model as it begins, through the same door.
     first = run_command(f"{flags} --output {out}/untrained --steps 1 --warmup_steps 0 --lr 1e-12")
