@@ -21,7 +21,7 @@ from pipelines import fetch_img2dataset, guarded_fetch
 from pipelines.engine import EngineConfig
 from pipelines.leases import Running
 from pipelines.shard_facts import Fact, Facts, take_over
-from pipelines.workplan.items import DownloadItem
+from pipelines.workplan.items import PlannedShard
 from shards import parquet
 from shards.commit import Attempt, Result, commit, run_facts
 from shards.outcomes import Outcome, img2dataset_status
@@ -48,14 +48,14 @@ class DownloadConfig(EngineConfig):
 
     def process(self, store: Store, record: Mapping[str, Any], running: Running) -> Result:
         """Fetch one shard and commit it."""
-        return _Shard(self, store, DownloadItem(**record), running).process()
+        return _Shard(self, store, PlannedShard(**record), running).process()
 
 
 @dataclass
 class _Shard:
     config: DownloadConfig
     store: Store
-    item: DownloadItem
+    item: PlannedShard
     running: Running
     started_s: float = field(default_factory=time.time)
 

@@ -30,7 +30,7 @@ from pipelines.progress import Progress
 from pipelines.run_inputs import Inputs
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint
-from pipelines.workplan.items import DownloadItem, MixItem, Segment, filter_items
+from pipelines.workplan.items import MixItem, Segment, filter_items, planned_shards
 from shards import commit, manifest
 from shards.card import render
 from shards.manifest import Manifest, ShardEntry
@@ -118,8 +118,9 @@ class Run:
         found = job.download_fingerprint(self.values, self.fingerprints["mix"])
         items = None
         if planfile.read_head(self.store, "download") is None:
-            rows = job.shard_size(self.values)
-            items = _download_items(read_results(self.store, "mix"), rows)
+            done = read_results(self.store, "mix")
+            planned = ((each.name, each.result["planned"]) for each in done)
+            items = planned_shards(planned, job.shard_size(self.values))
         self._plan(found, items)
         self._fetch(rules)
         self._close_download()
@@ -230,21 +231,6 @@ def _mix_items(done: Sequence[Done]) -> Iterator[MixItem]:
             if size[bucket].any()
         )
         yield MixItem(name=f"bucket-{bucket:04d}", segments=tuple(segments))
-
-
-def _download_items(done: Sequence[Done], shard_rows: int) -> Iterator[DownloadItem]:
-    """Number the shards by a running sum over the buckets."""
-    number = 0
-    for bucket in done:
-        planned = bucket.result["planned"]
-        for row_group, first in enumerate(range(0, planned, shard_rows)):
-            yield DownloadItem(
-                name=f"{number:06d}",
-                plan=f"plan/{bucket.name}.parquet",
-                row_group=row_group,
-                rows=min(shard_rows, planned - first),
-            )
-            number += 1
 
 
 def shard_entry(done: Done) -> ShardEntry:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pipelines.launch import Done, done_items, plan_name, read_results
 from pipelines.workplan import planfile
-from pipelines.workplan.items import DownloadItem
+from pipelines.workplan.items import PlannedShard
 from shards.commit import ItemId, read_marker
 from shards.outcomes import TRANSIENT
 from shards.store import Store
@@ -37,7 +37,7 @@ def plan(store: Store, generation: int, fingerprint: str) -> int:
         if not TRANSIENT.isdisjoint(done.result["outcomes"])
     }
     items = [
-        DownloadItem.from_json(record)
+        PlannedShard.from_json(record)
         for record in planfile.read_all(store, _STAGE)
         if record["name"] in failed
     ]

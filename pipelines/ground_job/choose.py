@@ -18,6 +18,7 @@ import pyarrow as pa
 from grounding.selection import Histogram, ranks
 from pipelines.buckets import read_segment
 from pipelines.leases import Running
+from pipelines.workplan.items import BucketItem
 from shards import parquet
 from shards.commit import Attempt, Result, commit, run_facts
 from shards.identity import hex_strings
@@ -32,18 +33,6 @@ Captions = Literal["all", "best", "first"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChooseItem:
-    """One bucket: its byte range in the file of every shard that has rows in it."""
-
-    name: str
-    segments: tuple[tuple[str, int, int], ...]  # file, offset, size
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able form."""
-        return {"name": self.name, "segments": [list(each) for each in self.segments]}
-
-
-@dataclass(frozen=True, kw_only=True)
 class ChooseConfig:
     """What a choose item needs to know."""
 
@@ -54,7 +43,7 @@ class ChooseConfig:
     def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
         """Deduplicate one bucket and commit it with its histogram."""
         started_s, name = time.time(), record["name"]
-        segments = [(str(file), int(at), int(size)) for file, at, size in record["segments"]]
+        segments = BucketItem.from_json(record).segments
         pieces = [read_segment(data) for data in store.read_ranges(segments)]
         rows = pa.concat_tables([BOXED.empty_table(), *pieces]).combine_chunks()
         keep, left_out = chosen(rows, self.captions)

@@ -22,9 +22,8 @@ from pipelines import accounting
 from pipelines.accounting import Line
 from pipelines.ground_job import settings
 from pipelines.ground_job.boxes import SIZES, BoxesItem
-from pipelines.ground_job.choose import ChooseItem, by_image
+from pipelines.ground_job.choose import by_image
 from pipelines.ground_job.labels import PART_ROWS, LabelOutcome, PartItem
-from pipelines.ground_job.pack import PackItem
 from pipelines.ground_job.phrases import PhraseOutcome, ShardItem
 from pipelines.ground_job.select import SelectItem
 from pipelines.launch import (
@@ -40,6 +39,7 @@ from pipelines.stages import gc_min_age_s, shard_entry
 from pipelines.worker import StageConfig
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint
+from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
 from shards import commit, manifest
 from shards.card import render
 from shards.dataset import Dataset
@@ -209,33 +209,15 @@ class GroundRun:
             names = tuple(record["name"] for record in mine)
             yield BoxesItem(name=name, shard=mine[0]["shard"], parts=names)
 
-    def _choose_items(self) -> Iterator[ChooseItem]:
-        """Turn the shards' segment sizes into byte ranges, bucket by bucket."""
-        shards = read_results(self.store, "boxes", trim=lambda result: {SIZES: result[SIZES]})
-        sizes = np.array([each.result[SIZES] for each in shards], np.int64).reshape(len(shards), -1)
-        starts = np.concatenate([np.zeros((len(shards), 1), np.int64), sizes.cumsum(axis=1)], 1)
-        for bucket in range(sizes.shape[1]):
-            segments = tuple(
-                (f"boxes/{each.name}.arrows", int(start), int(size))
-                for each, start, size in zip(
-                    shards, starts[:, bucket], sizes[:, bucket], strict=True
-                )
-                if size
-            )
-            yield ChooseItem(name=f"bucket-{bucket:04d}", segments=segments)
+    def _choose_items(self) -> Iterator[BucketItem]:
+        done = read_results(self.store, "boxes", trim=lambda result: {SIZES: result[SIZES]})
+        files = [f"boxes/{each.name}.arrows" for each in done]
+        return bucket_items(files, [each.result[SIZES] for each in done])
 
-    def _pack_items(self) -> Iterator[PackItem]:
-        number, size = 0, self.values.shard_size
-        for bucket in read_results(self.store, "select"):
-            planned = bucket.result["planned"]
-            for row_group, first in enumerate(range(0, planned, size)):
-                yield PackItem(
-                    name=f"{number:06d}",
-                    plan=f"plan/{bucket.name}.parquet",
-                    row_group=row_group,
-                    rows=min(size, planned - first),
-                )
-                number += 1
+    def _pack_items(self) -> Iterator[PlannedShard]:
+        done = read_results(self.store, "select")
+        planned = ((each.name, each.result["planned"]) for each in done)
+        return planned_shards(planned, self.values.shard_size)
 
     def _cut(self, histogram: Histogram) -> Cut:
         target = self.values.target or histogram.single + histogram.multi

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipelines.buckets import read_segment
 from pipelines.leases import Running
 from pipelines.pack_job.tables import PLAN, READ
+from pipelines.workplan.items import BucketItem
 from shards import parquet
 from shards.commit import Attempt, Result, commit, run_facts
 from shards.identity import Domain, choice, key_words
@@ -24,18 +25,6 @@ from shards.store import Store
 
 STAGE = "mix"
 DUPLICATE = "duplicate"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixItem:
-    """One bucket: its byte range in the file of every part that has rows in it."""
-
-    name: str
-    segments: tuple[tuple[str, int, int], ...]  # file, offset, size
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able form."""
-        return {"name": self.name, "segments": [list(each) for each in self.segments]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +38,7 @@ class MixConfig:
     def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
         """Deduplicate one bucket and commit its plan."""
         started_s, name = time.time(), record["name"]
-        segments = [(str(file), int(at), int(size)) for file, at, size in record["segments"]]
+        segments = BucketItem.from_json(record).segments
         pieces = [read_segment(data) for data in store.read_ranges(segments)]
         rows = pa.concat_tables([READ.empty_table(), *pieces]).unify_dictionaries()
         unique = _first_of_each_key(rows)

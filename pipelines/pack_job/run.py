@@ -12,22 +12,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from pipelines import accounting
 from pipelines.accounting import Line
 from pipelines.launch import Done, Launch, check_fingerprint, plan_stage, read_results, run_stage
-from pipelines.pack_job.mix import MixItem
 from pipelines.pack_job.options import SET_OPTIONS, STORE_OPTIONS
 from pipelines.pack_job.read import SIZES
 from pipelines.pack_job.settings import Request
-from pipelines.pack_job.shard import PackItem
 from pipelines.progress import Progress
 from pipelines.rundir import RUN_JSON
 from pipelines.stages import gc_min_age_s, shard_entry
 from pipelines.worker import StageConfig
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint
+from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
 from shards import commit, manifest
 from shards.card import render
 from shards.manifest import Manifest
@@ -172,33 +169,15 @@ class PackRun:
         for each in results:
             self.facts.update({name: each.result.get(name, 0) for name in _IMAGE_FACTS})
 
-    def _mix_items(self) -> Iterator[MixItem]:
-        """Turn the parts' segment sizes into byte ranges, bucket by bucket."""
-        parts = read_results(self.store, "read", trim=lambda result: {SIZES: result[SIZES]})
-        sizes = np.array([each.result[SIZES] for each in parts], np.int64).reshape(len(parts), -1)
-        starts = np.concatenate([np.zeros((len(parts), 1), np.int64), sizes.cumsum(axis=1)], 1)
-        for bucket in range(sizes.shape[1]):
-            segments = tuple(
-                (f"buckets/{each.name}.arrows", int(start), int(size))
-                for each, start, size in zip(
-                    parts, starts[:, bucket], sizes[:, bucket], strict=True
-                )
-                if size
-            )
-            yield MixItem(name=f"bucket-{bucket:04d}", segments=segments)
+    def _mix_items(self) -> Iterator[BucketItem]:
+        done = read_results(self.store, "read", trim=lambda result: {SIZES: result[SIZES]})
+        files = [f"buckets/{each.name}.arrows" for each in done]
+        return bucket_items(files, [each.result[SIZES] for each in done])
 
-    def _pack_items(self) -> Iterator[PackItem]:
-        number, size = 0, self.values.shard_size
-        for bucket in read_results(self.store, "mix"):
-            planned = bucket.result["planned"]
-            for row_group, first in enumerate(range(0, planned, size)):
-                yield PackItem(
-                    name=f"{number:06d}",
-                    plan=f"plan/{bucket.name}.parquet",
-                    row_group=row_group,
-                    rows=min(size, planned - first),
-                )
-                number += 1
+    def _pack_items(self) -> Iterator[PlannedShard]:
+        done = read_results(self.store, "mix")
+        planned = ((each.name, each.result["planned"]) for each in done)
+        return planned_shards(planned, self.values.shard_size)
 
 
 def _total(results: Sequence[Done], name: str) -> Counter[str]:

@@ -12,7 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipelines.leases import Running
 from pipelines.pack_job.images import Images
 from pipelines.pack_job.records import Record, with_images
+from pipelines.workplan.items import PlannedShard
 from shards import parquet
 from shards.commit import Attempt, Result, commit, run_facts
 from shards.image import ImageError, Stored, StoreSpec, store
@@ -34,20 +35,6 @@ STAGE = "pack"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackItem:
-    """One shard: a row group of a plan file."""
-
-    name: str
-    plan: str
-    row_group: int
-    rows: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able form."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
 class PackConfig:
     """What a pack item needs to know."""
 
@@ -57,7 +44,7 @@ class PackConfig:
 
     def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
         """Write one shard and commit it."""
-        started_s, item = time.time(), PackItem(**record)
+        started_s, item = time.time(), PlannedShard(**record)
         with store.open(item.plan) as file:
             rows = pq.ParquetFile(file).read_row_group(item.row_group).to_pylist()
         assert len(rows) == item.rows, (item, len(rows))

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from pipelines.workplan.inputs import Extent, InputFile
 
 ROWS_PER_ITEM = 500_000
@@ -96,7 +98,7 @@ class MixItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadItem:
+class PlannedShard:
     """One shard: a row group of a plan file."""
 
     name: str
@@ -109,9 +111,61 @@ class DownloadItem:
         return asdict(self)
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> DownloadItem:
+    def from_json(data: dict[str, Any]) -> PlannedShard:
         """Read back what `to_json` wrote."""
-        return DownloadItem(**data)
+        return PlannedShard(**data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketItem:
+    """One bucket: its byte range in the segment file of every item that has rows in it."""
+
+    name: str
+    segments: tuple[tuple[str, int, int], ...]  # file, offset, size
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return {"name": self.name, "segments": [list(each) for each in self.segments]}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> BucketItem:
+        """Read back what `to_json` wrote."""
+        segments = ((str(file), int(at), int(size)) for file, at, size in data["segments"])
+        return BucketItem(name=data["name"], segments=tuple(segments))
+
+
+def bucket_items(files: Sequence[str], sizes: Sequence[Sequence[int]]) -> Iterator[BucketItem]:
+    """Turn segment sizes, file by file, into byte ranges, bucket by bucket.
+
+    Args:
+        files: Each holds its segments in the order of buckets.
+        sizes: Bytes of every segment of every file.
+    """
+    table = np.array(sizes, np.int64).reshape(len(files), -1)
+    starts = np.concatenate([np.zeros((len(files), 1), np.int64), table.cumsum(axis=1)], 1)
+    for bucket in range(table.shape[1]):
+        ranges = zip(files, starts[:, bucket].tolist(), table[:, bucket].tolist(), strict=True)
+        segments = tuple((file, start, size) for file, start, size in ranges if size)
+        yield BucketItem(name=f"bucket-{bucket:04d}", segments=segments)
+
+
+def planned_shards(planned: Iterable[tuple[str, int]], shard_rows: int) -> Iterator[PlannedShard]:
+    """Number the shards by a running sum over the buckets.
+
+    Args:
+        planned: Name of every bucket and the rows of its plan.
+        shard_rows: Rows of a shard; a bucket's last one may have fewer.
+    """
+    number = 0
+    for bucket, rows in planned:
+        for row_group, first in enumerate(range(0, rows, shard_rows)):
+            yield PlannedShard(
+                name=f"{number:06d}",
+                plan=f"plan/{bucket}.parquet",
+                row_group=row_group,
+                rows=min(shard_rows, rows - first),
+            )
+            number += 1
 
 
 def filter_items(files: Sequence[InputFile], limit: int | None) -> list[FilterItem]:

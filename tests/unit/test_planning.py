@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.launch import Done, Launch, check_fingerprint, plan_stage
-from pipelines.stages import _download_items, _mix_items, _packed_segments
+from pipelines.stages import _mix_items, _packed_segments
 from pipelines.workplan import items, planfile
 from pipelines.workplan.fingerprint import Fingerprint, differences, only_libraries
 from pipelines.workplan.inputs import Extent, InputFile
-from pipelines.workplan.items import DownloadItem, FilterItem, MixItem, Segment
+from pipelines.workplan.items import FilterItem, MixItem, PlannedShard, Segment, planned_shards
 from shards.store import Store
 
 ROWS = items.ROWS_PER_ITEM
@@ -95,12 +95,12 @@ def test_buckets_hold_two_million_input_rows(files: list[InputFile], expected: i
 
 @given(st.lists(st.integers(0, 30), max_size=8), st.integers(1, 9))
 def test_shards_are_numbered_through_the_buckets(planned: list[int], shard_rows: int) -> None:
-    buckets = [Done(f"bucket-{i:04d}", {"planned": n}, {}) for i, n in enumerate(planned)]
-    shards = list(_download_items(buckets, shard_rows))
+    names = [f"bucket-{i:04d}" for i in range(len(planned))]
+    shards = list(planned_shards(zip(names, planned, strict=True), shard_rows))
     assert [shard.name for shard in shards] == [f"{i:06d}" for i in range(len(shards))]
     assert all(0 < shard.rows <= shard_rows for shard in shards)
-    for bucket, rows in zip(buckets, planned, strict=True):
-        mine = [shard for shard in shards if shard.plan == f"plan/{bucket.name}.parquet"]
+    for name, rows in zip(names, planned, strict=True):
+        mine = [shard for shard in shards if shard.plan == f"plan/{name}.parquet"]
         assert sum(shard.rows for shard in mine) == rows
         assert [shard.row_group for shard in mine] == list(range(len(mine)))
 
@@ -139,7 +139,7 @@ ITEMS = [
         name="bucket-0000",
         segments=(Segment(file="f", offset=1, rows_bytes=2, tombstones_bytes=3),),
     ),
-    DownloadItem(name="000000", plan="plan/bucket-0000.parquet", row_group=0, rows=5),
+    PlannedShard(name="000000", plan="plan/bucket-0000.parquet", row_group=0, rows=5),
 ]
 
 
@@ -152,7 +152,7 @@ def test_items_survive_their_file(item: Any, tmp_path: Path) -> None:
 
 def test_a_plan_of_many_files_is_read_one_by_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    plan = [DownloadItem(name=f"{i:06d}", plan="p", row_group=i, rows=1) for i in range(10)]
+    plan = [PlannedShard(name=f"{i:06d}", plan="p", row_group=i, rows=1) for i in range(10)]
     planfile.write(store, "download", "many", {"--seed": 0}, iter(plan), 4)
     assert planfile.read_head(store, "download") == {
         "fingerprint": "many",

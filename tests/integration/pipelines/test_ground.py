@@ -264,7 +264,7 @@ def test_enlarged_images_stop_the_job_early(
     monkeypatch.setattr(detecting.DetectorSpec, "load", lambda spec: detector)
     monkeypatch.setattr(labels, "_UPSAMPLED_AT_LEAST", 5)
     code, errors = jobs.run(flags(pairs, tmp_path), MODULE)
-    assert code == 2 and "--allow_upsampled" in errors and errors.count("\n") == 1
+    assert code == 2 and "--allow_upsampled" in errors.splitlines()[-1]
     jobs.run(flags(pairs, tmp_path / "allowed", "--allow_upsampled", "--stop_after=labels"), MODULE)
     assert jobs.markers(tmp_path / "allowed", "labels")
 
