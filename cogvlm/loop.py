@@ -98,19 +98,18 @@ def train(run: Run) -> None:
         workers=config.workers,
         pin=world.device.type == "cuda",
     )
-    score: float | None = None
     with stop_requests() as stop, closing(works):
         for work in works:
             at_resolution(run, run.model_at(work.step))
             report, must_stop = step(run, work, stop_asked=bool(stop))
             run.watch.step(report)
             run.writer.poll()
+            score = None  # of these weights, or of none
             if run.validation and (run.step % config.val_every == 0 or run.step == config.steps):
                 score = validation.validate(run, run.validation)
             is_last = must_stop or run.step == config.steps
             if is_last or run.step % config.snapshot_every == 0:
                 save(run, score)
-                score = None
             if must_stop:
                 run.watch.event(
                     "stop", reason=signal.Signals(max(stop, default=signal.SIGTERM)).name

@@ -41,6 +41,7 @@ _FOLDERS = [
     "_attempts",
     "selections",
 ]
+_JOB_BY_OPTION = {"preset": "pipelines.filter", "detector": "pipelines.ground"}
 _FILES = ("manifest.json", "README.md", "report.html", RUN_JSON)
 
 
@@ -58,7 +59,21 @@ def open_output(values: argparse.Namespace) -> Store:
         raise ValueError(
             f"{store.root}: holds {strangers[0]!r} and is not a run of ours; give another --output"
         )
+    _check_job(store, values)
     return store
+
+
+def _check_job(store: Store, values: argparse.Namespace) -> None:
+    """See that the run in the output is of the same job, known by an option that only it has."""
+    if not store.exists(RUN_JSON):
+        return
+    recorded = read_run_json(store)["options"]
+    for option, job in _JOB_BY_OPTION.items():
+        if hasattr(values, option) and option not in recorded:
+            raise ValueError(
+                f"--output {store.root} holds a run of another job, not of {job}; give another "
+                "--output"
+            )
 
 
 def _check_place(store: Store) -> None:

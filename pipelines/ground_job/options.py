@@ -59,8 +59,7 @@ LABEL_OPTIONS = (
     output(
         "labels", "label_floor", "boxes with lower scores are not recorded", type=float, default=0.2
     ),
-    output(
-        "labels",
+    launch(
         "allow_upsampled",
         "go on where the detector enlarges more than half of the images",
         flag=True,

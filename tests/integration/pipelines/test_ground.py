@@ -265,8 +265,19 @@ def test_enlarged_images_stop_the_job_early(
     monkeypatch.setattr(labels, "_UPSAMPLED_AT_LEAST", 5)
     code, errors = jobs.run(flags(pairs, tmp_path), MODULE)
     assert code == 2 and "--allow_upsampled" in errors.splitlines()[-1]
-    jobs.run(flags(pairs, tmp_path / "allowed", "--allow_upsampled", "--stop_after=labels"), MODULE)
-    assert jobs.markers(tmp_path / "allowed", "labels")
+    ground(pairs, tmp_path, "--allow_upsampled", "--stop_after=labels")  # in the same output
+    assert jobs.markers(tmp_path, "labels")
+
+
+def test_a_run_of_another_job_is_left_alone(pairs: Path, grounded: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "run.json").write_text(json.dumps({"options": {"preset": "cogvlm"}}))
+    code, errors = jobs.run(flags(pairs, other), MODULE)
+    assert code == 2 and "holds a run of another job, not of pipelines.ground" in errors
+    wanted = [f"--input=generic={tmp_path}/*.parquet", f"--output={grounded}"]
+    code, errors = jobs.run(wanted, "pipelines.filter")
+    assert code == 2 and "holds a run of another job, not of pipelines.filter" in errors
 
 
 def test_damaged_images_and_odd_captions_have_their_reason(tmp_path: Path) -> None:
