@@ -6,6 +6,7 @@ scores. Thresholds, suppression between phrases and selection are not a detector
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,3 +66,8 @@ class Detector(Protocol):
                 reads get no boxes.
         """
         ...
+
+
+def problems_of(detector: Detector) -> Counter[str]:
+    """Return what a detector could not look at so far, by reason, where it counts that."""
+    return Counter(getattr(detector, "problems", None) or {})

@@ -7,13 +7,14 @@ overlaps it by at least 0.5; its score stays the first's, so the first's thresho
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from grounding import geometry
-from grounding.detector import Detection, Detector, Span
+from grounding.detector import Detection, Detector, Span, problems_of
 
 MIN_IOU = 0.5
 
@@ -44,6 +45,11 @@ class AgreementDetector:
         if first is None or second is None:
             return second if first is None else first
         return first & second
+
+    @property
+    def problems(self) -> Counter[str]:
+        """Of both."""
+        return problems_of(self._first) + problems_of(self._second)
 
     def upsamples(self, width: int, height: int) -> bool:
         """Whether the first one, whose boxes they are, enlarges the image."""

@@ -14,6 +14,7 @@ dropped, and are sorted by their new scores.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from grounding.detector import Detection, Detector, Span
+from grounding.detector import Detection, Detector, Span, problems_of
 
 RULES = ("multiply", "replace")
 MARGIN = 0.1  # of the box's sides, on each side
@@ -66,6 +67,11 @@ class RescoreDetector:
     def languages(self) -> frozenset[str] | None:
         """The detector's."""
         return self._detector.languages
+
+    @property
+    def problems(self) -> Counter[str]:
+        """The detector's."""
+        return problems_of(self._detector)
 
     def upsamples(self, width: int, height: int) -> bool:
         """Whether the detector enlarges the image; CLIP enlarges most crops."""

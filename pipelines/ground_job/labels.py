@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grounding.detector import Detection, Detector, Span
+from grounding.detector import Detection, Detector, Span, problems_of
 from pipelines.ground_job.detecting import DetectorSpec
 from pipelines.ground_job.foreign import image_hash
 from pipelines.ground_job.phrases import PhraseOutcome
@@ -98,7 +98,7 @@ class _Part:
         self.config, self.store, self.item, self.running = config, store, item, running
         self.rows: dict[int, dict[str, Any]] = {}
         self.detector: Detector = config.detector.load()
-        self.problems_before = self._problems()
+        self.problems_before = problems_of(self.detector)
 
     def process(self) -> Result:
         started_s = time.time()
@@ -115,10 +115,6 @@ class _Part:
         self._detect(waiting)
         self._check_upsampled()
         return self._commit(started_s)
-
-    def _problems(self) -> Counter[str]:
-        """Return what the detector could not look at so far, where it counts that."""
-        return Counter(getattr(self.detector, "problems", None) or {})
 
     def _wanted(self) -> dict[int, list[dict[str, Any]]]:
         """Return the rows of this part that have phrases, with those that were kept."""
@@ -208,6 +204,7 @@ class _Part:
             for name in schema.names
         }
         table = pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
+        problems = problems_of(self.detector) - self.problems_before
         with Attempt(self.store, self.running.item) as attempt:
             parquet.write(attempt.path(f"labels/{self.item.name}.parquet"), [table], LABELS)
             result = {
@@ -216,7 +213,7 @@ class _Part:
                 "upsampled": sum(bool(row["upsampled"]) for row in rows),
                 "boxes": sum(len(row["boxes"]) for row in rows),
                 "detector": self.detector.name,
-                "problems": dict(sorted((self._problems() - self.problems_before).items())),
+                "problems": dict(sorted(problems.items())),
             }
             return commit(attempt, result, claimed=True, run=run_facts(started_s))
 
