@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,54 +23,14 @@ from cogvlm import flops, optim, sharded, validation
 from cogvlm.config import ModelConfig
 from cogvlm.data import Work, blank, loader
 from cogvlm.distributed import World
-from cogvlm.image import normalise
 from cogvlm.layout import Batch
 from cogvlm.model import CogVLM
 from cogvlm.optim import Average
 from cogvlm.order import number
-from cogvlm.parts import DataPlan
-from cogvlm.snapshots import State, Writer
+from cogvlm.run import Run
 from cogvlm.tasks import FAULTS, SkipReason
-from cogvlm.train_config import TrainConfig
-from cogvlm.watch import NoWatch, StepReport, Watch
+from cogvlm.watch import StepReport
 from shards.identity import Domain
-
-
-@dataclass
-class Run:
-    """A run in progress."""
-
-    config: TrainConfig
-    world: World
-    plan: DataPlan
-    validation: DataPlan | None
-    micro_batch: int
-    model: CogVLM
-    optimizer: torch.optim.AdamW
-    average: Average
-    writer: Writer
-    watch: Watch | NoWatch
-    facts: dict[str, Any]  # what a snapshot says of the run besides its progress
-    step: int = 0  # steps done
-    updates: int = 0  # of them, those in which the optimiser stepped
-
-    def state(self) -> State:
-        """Return everything a snapshot holds, by kind and parameter name."""
-        return {
-            "model": dict(self.model.named_parameters()),
-            **optim.moments(self.model, self.optimizer),
-            "ema": self.average.weights,
-        }
-
-    def model_at(self, step: int) -> ModelConfig:
-        """Return the model's config at a step (from 0)."""
-        return self.plan.model_at(step)
-
-    def on_device(self, batch: Batch) -> Batch:
-        """Return a batch on the rank's device, its images as the model takes them."""
-        batch = batch.to(self.world.device)
-        assert batch.images_ICHW is not None  # `collate` makes one always
-        return replace(batch, images_ICHW=normalise(batch.images_ICHW, self.model.config.vision))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cogvlm import checkpoint, init, lora, optim, sharded, snapshots, trained
 from cogvlm.distributed import World
-from cogvlm.loop import Run
 from cogvlm.prepare import Prepared, lora_settings
+from cogvlm.run import Run
 from cogvlm.tokenizer import FILE
 from cogvlm.train_config import SETTINGS
 from cogvlm.train_plan import micro_batch

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from cogvlm.data import blank, loader
 from cogvlm.parts import DataPlan
-
-if TYPE_CHECKING:
-    from cogvlm.loop import Run
+from cogvlm.run import Run
 
 
 @torch.no_grad()

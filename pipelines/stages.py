@@ -1,15 +1,12 @@
 """The stages of the filter job, each from the previous one's files to its own.
 
-A stage is planned from done-markers, run by the launcher, and checked. Running one that
-is finished does nothing but read its markers, so a resumed job and a fresh one are the
-same code.
+What a stage of any job does is in `pipelines.staged`.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,16 +17,12 @@ from pipelines.fetch import close_shared_fetcher
 from pipelines.launch import (
     SEGMENT_SIZES,
     Done,
-    Launch,
     check_fingerprint,
-    plan_stage,
     read_results,
-    run_stage,
 )
-from pipelines.progress import Progress
 from pipelines.run_inputs import Inputs
+from pipelines.staged import StagedRun, shard_entry
 from pipelines.workplan import planfile
-from pipelines.workplan.fingerprint import Fingerprint
 from pipelines.workplan.items import MixItem, Segment, filter_items, planned_shards
 from shards import commit, manifest
 from shards.card import render
@@ -38,27 +31,13 @@ from shards.store import Store
 
 CARD = "README.md"
 
-_GC_MIN_AGE_LOCAL_S = 3600.0
-_GC_MIN_AGE_REMOTE_S = 24 * 3600.0
-
 
 @dataclass
-class Run:
-    """A job under way: what was planned, done and counted so far."""
+class Run(StagedRun):
+    """A filter job under way."""
 
-    values: argparse.Namespace
-    launch: Launch
-    progress: Progress = field(default_factory=Progress)
-    fingerprints: dict[str, str] = field(default_factory=dict)  # stage -> digest in force
-    lines: list[Line] = field(default_factory=list)
-    library_changes: list[str] = field(default_factory=list)
     filter_totals: FilterTotals | None = None
     shards: tuple[ShardEntry, ...] = ()
-
-    @property
-    def store(self) -> Store:
-        """The run directory."""
-        return self.launch.store
 
     def check(self, inputs: Inputs, chains: Mapping[str, Chain]) -> None:
         """Stop before anything is written where the output belongs to another run."""
@@ -74,12 +53,12 @@ class Run:
 
     def filter(self, inputs: Inputs, chains: Mapping[str, Chain]) -> None:
         """Filter the metadata."""
-        self._plan(
+        self.plan_stage(
             job.filter_fingerprint(self.values, inputs, chains),
             filter_items(inputs.files, self.values.limit),
         )
         config = job.filter_config(self.values, inputs, chains)
-        run_stage(self.launch, config, self.progress)
+        self.run_stage(config)
         self.read_filter(len(inputs.unreadable))
 
     def read_filter(self, unreadable_at_plan: int = 0) -> None:
@@ -108,8 +87,8 @@ class Run:
         items = None
         if planfile.read_head(self.store, "mix") is None:
             items = _mix_items(read_results(self.store, "filter", trim=_packed_segments))
-        self._plan(found, items, per_file=1)
-        run_stage(self.launch, job.mix_config(self.values), self.progress)
+        self.plan_stage(found, items, per_file=1)
+        self.run_stage(job.mix_config(self.values))
         self._close("mix", accounting.mix_line(_results(self.store, "mix")))
         self.store.delete_tree("buckets")
 
@@ -121,7 +100,7 @@ class Run:
             done = read_results(self.store, "mix")
             planned = ((each.name, each.result["planned"]) for each in done)
             items = planned_shards(planned, job.shard_size(self.values))
-        self._plan(found, items)
+        self.plan_stage(found, items)
         self._fetch(rules)
         self._close_download()
 
@@ -141,7 +120,7 @@ class Run:
     def _fetch(self, rules: Chain, generation: int = 0) -> None:
         config = job.download_config(self.values, rules)
         try:
-            run_stage(self.launch, config, self.progress, generation)
+            self.run_stage(config, generation)
         finally:
             # A local run fetched in this process, whose next run may have other settings.
             close_shared_fetcher()
@@ -151,21 +130,9 @@ class Run:
         self.shards = tuple(shard_entry(each) for each in done)
         self._close("download", accounting.download_line([each.result for each in done]))
 
-    def _plan(
-        self,
-        found: Fingerprint,
-        items: Iterable[planfile.Plannable] | None,
-        per_file: int = planfile.ITEMS_PER_FILE,
-    ) -> None:
-        self.library_changes += check_fingerprint(
-            self.store, found, self.values.allow_library_change
-        )
-        self.fingerprints[found.stage] = plan_stage(self.store, found, items, per_file)
-
     def _close(self, stage: str, line: Line) -> None:
         """Check a finished stage against the one before, write the manifest, clean up."""
-        self.lines.append(line)
-        accounting.check_chain(self.lines)
+        self.check_line(line)
         if stage == "download" or planfile.read_head(self.store, _NEXT[stage]) is None:
             self._write_manifest(stage)
         done = (
@@ -173,28 +140,19 @@ class Run:
             if stage == "download"
             else read_results(self.store, stage)
         )
-        winners = {each.name: each.run["attempt"] for each in done}
-        commit.collect_garbage(self.store, stage, winners, gc_min_age_s(self.store, self.values))
+        self.collect_garbage(stage, done)
 
     def _write_manifest(self, stage: str) -> None:
         written = Manifest(
             stage=stage,
             extension=job.store_spec(self.values).encode_format if stage == "download" else None,
-            counts={line.stage: line.to_json() for line in self.lines},
+            counts=self.counts(),
             fingerprints=dict(self.fingerprints),
             shards=self.shards,
         )
         if stage == "download":
             self.store.write(CARD, render(written).encode())
         manifest.write(self.store, written)
-
-
-def gc_min_age_s(store: Store, values: argparse.Namespace) -> float:
-    """Return the age after which a losing attempt counts as dead, in seconds."""
-    if values.gc_min_age_s is not None:
-        return float(values.gc_min_age_s)
-    local = store.local_path("") is not None
-    return _GC_MIN_AGE_LOCAL_S if local else _GC_MIN_AGE_REMOTE_S
 
 
 _NEXT = {"filter": "mix", "mix": "download"}
@@ -231,18 +189,3 @@ def _mix_items(done: Sequence[Done]) -> Iterator[MixItem]:
             if size[bucket].any()
         )
         yield MixItem(name=f"bucket-{bucket:04d}", segments=tuple(segments))
-
-
-def shard_entry(done: Done) -> ShardEntry:
-    """Return the manifest's entry of a written shard."""
-    files = {file["name"].rpartition(".")[2]: file for file in done.result["files"]}
-    return ShardEntry(
-        name=done.name,
-        generation=done.generation,
-        planned=done.result["planned"],
-        samples=done.result["samples"],
-        tar_size=files["tar"]["size"],
-        tar_sha256=files["tar"]["sha256"],
-        sidecar_size=files["parquet"]["size"],
-        sidecar_sha256=files["parquet"]["sha256"],
-    )

@@ -1,7 +1,6 @@
 """The stages of a grounding job, each from the previous one's files to its own.
 
-As in the filter job a stage is planned from done-markers, run by the launcher and checked, and a
-finished one is only read.
+What a stage of any job does is in `pipelines.staged`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,103 +18,82 @@ import pyarrow.parquet as pq
 from grounding import selection
 from grounding.selection import Cut, Histogram
 from pipelines import accounting
-from pipelines.accounting import Line
 from pipelines.ground_job import settings
 from pipelines.ground_job.boxes import SIZES, BoxesItem
 from pipelines.ground_job.choose import by_image
 from pipelines.ground_job.labels import PART_ROWS, LabelOutcome, PartItem
 from pipelines.ground_job.phrases import PhraseOutcome, ShardItem
 from pipelines.ground_job.select import SelectItem
-from pipelines.launch import (
-    Done,
-    Launch,
-    check_fingerprint,
-    plan_stage,
-    read_results,
-    run_stage,
-)
-from pipelines.progress import Progress
-from pipelines.stages import gc_min_age_s, shard_entry
-from pipelines.worker import StageConfig
+from pipelines.launch import Done, read_results
+from pipelines.staged import StagedRun, shard_entry, total
 from pipelines.workplan import planfile
-from pipelines.workplan.fingerprint import Fingerprint
 from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
 from shards import commit, manifest
 from shards.card import render
 from shards.dataset import Dataset
 from shards.identity import Domain, choice, fraction_threshold
 from shards.manifest import Manifest
-from shards.store import Store
 
 YIELDS = "stats/yields.json"
 """From captions to boxes: what each step left, the scores, the commonest heads with a box."""
 
 
 @dataclass
-class GroundRun:
+class GroundRun(StagedRun):
     """A grounding job under way."""
 
-    values: argparse.Namespace
-    launch: Launch
     dataset: Dataset
-    progress: Progress = field(default_factory=Progress)
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    lines: list[Line] = field(default_factory=list)
-    library_changes: list[str] = field(default_factory=list)
     detector: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # what the summary tells
-
-    @property
-    def store(self) -> Store:
-        """The run directory."""
-        return self.launch.store
 
     def phrases(self) -> None:
         """Extract the phrases of every caption."""
         found = settings.phrases_fingerprint(self.values, self.dataset)
         config = settings.phrases_config(self.values, self.dataset)
-        results = self._stage(found, config, shard_items(self.dataset, self.values))
+        results = self.plan_and_run(found, config, shard_items(self.dataset, self.values))
         samples = sum(each.result["samples"] for each in results)
-        outcomes = _total(results, "outcomes")
+        outcomes = total(results, "outcomes")
         with_phrases = outcomes.pop(PhraseOutcome.WITH_PHRASES, 0)
-        self._close("phrases", samples, with_phrases, outcomes)
+        self.close_stage("phrases", samples, with_phrases, outcomes)
         self.facts["chunks_kept"] = sum(each.result["chunks_kept"] for each in results)
-        self.facts["chunks_dropped"] = dict(sorted(_total(results, "chunks_dropped").items()))
+        self.facts["chunks_dropped"] = dict(sorted(total(results, "chunks_dropped").items()))
 
     def labels(self) -> None:
         """Run the detector over every image with phrases."""
         found = settings.labels_fingerprint(self.values, self.dataset, self.fingerprints["phrases"])
         config = settings.labels_config(self.values, self.dataset)
-        results = self._stage(found, config, self._parts())
-        outcomes = _total(results, "outcomes")
+        results = self.plan_and_run(found, config, self._parts())
+        outcomes = total(results, "outcomes")
         samples = sum(outcomes.values())
         labelled = outcomes.pop(LabelOutcome.LABELLED, 0)
-        self._close("labels", samples, labelled, outcomes)
+        self.close_stage("labels", samples, labelled, outcomes)
         names = {each.result["detector"] for each in results}
         self.detector = min(names, default="")
-        self.facts["detector_problems"] = dict(sorted(_total(results, "problems").items()))
+        self.facts["detector_problems"] = dict(sorted(total(results, "problems").items()))
         self.facts["upsampled"] = sum(each.result["upsampled"] for each in results)
 
     def boxes(self) -> None:
         """Apply thresholds and suppression, and cut by image."""
         found = settings.boxes_fingerprint(self.values, self.fingerprints["labels"])
         config = settings.boxes_config(self.values, self.dataset)
-        results = self._stage(found, config, self._boxes_items(), trim=lambda result: result)
+        results = self.plan_and_run(found, config, self._boxes_items(), trim=lambda result: result)
         labelled = sum(each.result["labelled"] for each in results)
         eligible = sum(each.result["eligible"] for each in results)
-        self._close("boxes", labelled, eligible, _total(results, "left_out"))
+        self.close_stage("boxes", labelled, eligible, total(results, "left_out"))
         for name in ("box_outcomes", "images_by_boxes", "chunks_by_boxes", "scores"):
-            self.facts[name] = dict(sorted(_total(results, name).items()))
+            self.facts[name] = dict(sorted(total(results, name).items()))
         self.facts["whole_image_boxes"] = sum(each.result["whole_image_boxes"] for each in results)
         self.facts["heads"] = _heads(results)
 
     def choose(self) -> Histogram:
         """Let every image count once; returns the histogram of all of them."""
         found = settings.choose_fingerprint(self.values, self.fingerprints["boxes"])
-        results = self._stage(found, settings.choose_config(self.values), self._choose_items())
+        results = self.plan_and_run(
+            found, settings.choose_config(self.values), self._choose_items()
+        )
         eligible = sum(each.result["eligible"] for each in results)
         chosen = sum(each.result["chosen"] for each in results)
-        self._close("choose", eligible, chosen, _total(results, "left_out"))
+        self.close_stage("choose", eligible, chosen, total(results, "left_out"))
         histogram = Histogram.empty()
         for each in results:
             counts = np.frombuffer(self.store.read(f"choice/{each.name}.hist"), "<i8")
@@ -130,10 +108,10 @@ class GroundRun:
         names = planfile.read_names(self.store, "choose")
         items = (SelectItem(name=name) for name in names)
         config = settings.select_config(self.values, cut)
-        results = self._stage(found, config, items, per_file=1)
+        results = self.plan_and_run(found, config, items, per_file=1)
         chosen = sum(each.result["chosen"] for each in results)
         planned = sum(each.result["planned"] for each in results)
-        self._close("select", chosen, planned, _total(results, "left_out"))
+        self.close_stage("select", chosen, planned, total(results, "left_out"))
         images = sum(each.result["images"] for each in results)
         multi = sum(each.result["images_two_boxes"] for each in results)
         above, whole = settings.share(self.values)
@@ -148,48 +126,21 @@ class GroundRun:
         """Write the new shards."""
         found = settings.pack_fingerprint(self.values, self.fingerprints["select"])
         config = settings.pack_config(self.values, self.dataset, self.detector)
-        results = self._stage(found, config, self._pack_items())
+        results = self.plan_and_run(found, config, self._pack_items())
         planned = sum(each.result["planned"] for each in results)
         samples = sum(each.result["samples"] for each in results)
-        self._close("pack", planned, samples, _total(results, "outcomes"))
+        self.close_stage("pack", planned, samples, total(results, "outcomes"))
         written = Manifest(
             stage="ground",
             extension=self._extension(),
             level="grounded",
-            counts={line.stage: line.to_json() for line in self.lines},
+            counts=self.counts(),
             fingerprints=dict(self.fingerprints),
             shards=tuple(shard_entry(each) for each in results),
         )
         self.store.write(YIELDS, commit.encode(self.facts))
         self.store.write("README.md", render(written).encode())
         manifest.write(self.store, written)
-
-    def _stage(
-        self,
-        found: Fingerprint,
-        config: StageConfig,
-        items: Iterable[planfile.Plannable],
-        per_file: int = planfile.ITEMS_PER_FILE,
-        **reading: Any,
-    ) -> list[Done]:
-        """Plan and run a stage, and return what its items did."""
-        self.library_changes += check_fingerprint(
-            self.store, found, self.values.allow_library_change
-        )
-        planned = planfile.read_head(self.store, found.stage) is not None
-        self.fingerprints[found.stage] = plan_stage(
-            self.store, found, None if planned else items, per_file
-        )
-        run_stage(self.launch, config, self.progress)
-        return read_results(self.store, found.stage, **reading)
-
-    def _close(self, stage: str, into: int, out: int, left_out: Counter[str]) -> None:
-        """Check a finished stage against the one before, and clean up."""
-        self.lines.append(Line(stage, into, out, dict(sorted(left_out.items()))).check())
-        accounting.check_chain(self.lines)
-        winners = {each.name: each.run["attempt"] for each in read_results(self.store, stage)}
-        age_s = gc_min_age_s(self.store, self.values)
-        commit.collect_garbage(self.store, stage, winners, age_s)
 
     def _parts(self) -> Iterator[PartItem]:
         for record in planfile.read_all(self.store, "phrases"):
@@ -256,13 +207,6 @@ def shard_items(dataset: Dataset, values: argparse.Namespace) -> Iterator[ShardI
             continue
         left -= rows
         yield ShardItem(name=name, shard=shard, rows=rows)
-
-
-def _total(results: Sequence[Done], name: str) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for each in results:
-        total.update(each.result[name])
-    return total
 
 
 def _heads(results: Sequence[Done]) -> dict[str, list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from cogvlm.augment import MIN_LEFT, Augment, Augmented, augment, says_side
@@ -87,6 +87,7 @@ def test_the_same_state_gives_the_same_result(
     st.floats(0.05, 1), st.sampled_from([0.0, 1.0]), st.sampled_from([0.7, 1.0]),
     st.sampled_from([80, 100]), SEEDS,
 )  # fmt: skip
+@example(0, 0, 35, 6, 0.0625, 0.0, 0.7, 80, 251731)
 def test_a_painted_rectangle_is_where_its_box_says(
     x0: int, y0: int, width: int, height: int, crop: float, flip: float, scale: float,
     quality: int, seed: int,
@@ -98,6 +99,7 @@ def test_a_painted_rectangle_is_where_its_box_says(
         crop_min_share=crop, flip=flip, scale_min=scale, brightness=0.2, jpeg_min_quality=quality
     )
     result = run(image, boxes, how, seed)
+    assume(result.left_N[0] >= MIN_LEFT)  # of a wide box and a narrow window nothing may be left
     size_px = np.array(result.image_HW3.shape[1::-1])
     rows, columns = np.nonzero(
         result.image_HW3[..., 0].astype(int) - result.image_HW3[..., 1] > 100
