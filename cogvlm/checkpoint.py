@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,16 +169,9 @@ def write_folder(
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write JSON files, the tensors that recipes make of a state, and a tokenizer's files."""
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} exists and is not empty; give another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    attempt = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    attempt.mkdir()
-    try:
+    with new_folder(folder) as attempt:
         for name, content in files.items():
-            text = json.dumps(content, indent=2) + "\n"
-            (attempt / name).write_text(text, encoding="utf-8")
+            write_json(attempt / name, content)
         if tokenizer is not None:
             _copy_tokenizer(Path(tokenizer), attempt)
 
@@ -186,10 +180,32 @@ def write_folder(
 
         sizes = {name: _size(make(name)) for name in ways}
         write_shards(sizes, make, attempt, shard_bytes)
+
+
+@contextmanager
+def new_folder(folder: Path | str) -> Iterator[Path]:
+    """Give a folder to fill; it gets its name when the block ends, or is removed when that fails.
+
+    Raises:
+        ValueError: The name is in use.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} exists and is not empty; give another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    attempt = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    attempt.mkdir()
+    try:
+        yield attempt
         os.replace(attempt, folder)
     except BaseException:
         shutil.rmtree(attempt, ignore_errors=True)
         raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a config as people read it."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _copy_tokenizer(source: Path, folder: Path) -> None:

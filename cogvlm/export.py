@@ -36,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--weights", choices=("ema", "raw"),
         help="of a training run; default: averaged if it keeps an average, else raw")  # fmt: skip
     add("--step", type=int, help="of a training run: which snapshot; default: the newest")
+    add("--adapter", action="store_true",
+        help="of a run that trained LoRA alone: its differences as a PEFT adapter")  # fmt: skip
     options = parser.parse_args(arguments)
-    return run(lambda: _export(options))
+    return run(lambda: _export_adapter(options) if options.adapter else _export(options))
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -56,6 +58,31 @@ def _export(options: argparse.Namespace) -> None:
     say(
         f"wrote {options.output} for {options.engine}, from {which}",
         *_remarks(config, options.engine),
+    )
+
+
+def _export_adapter(options: argparse.Namespace) -> None:
+    from cogvlm import adapter, trained
+
+    if options.engine != "hf":
+        raise ValueError(
+            f"--adapter: --for {options.engine} takes whole models; leave --for or --adapter out"
+        )
+    told = adapter.write(
+        options.checkpoint,
+        options.output,
+        dtype=dtype_of(options.dtype),
+        weights=options.weights,
+        step=options.step,
+    )
+    base = told["base_model_name_or_path"]
+    size_px = trained.read_config(options.checkpoint).vision.image_size
+    which = trained.described(options.checkpoint, options.weights, options.step)
+    say(
+        f"wrote {options.output}, a PEFT adapter, from {which}",
+        f"its base is {base} in the official form, at {size_px} px"
+        if base
+        else "the run started without --init, so that the adapter names no base",
     )
 
 

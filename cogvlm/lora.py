@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_DOWN, _UP = "lora_down", "lora_up"
-
 
 class LoraLinear(nn.Linear):
     """A matrix with a low-rank difference."""

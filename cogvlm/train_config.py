@@ -94,6 +94,8 @@ class TrainConfig:
     """Share of REC visits that ask for what the caption does not name; it is "not in the image"."""
     grounding_units: GroundingUnits = "chunks"
     """Phrases with boxes are noun chunks, or the referring expressions that lie in no other."""
+    keep_ambiguous: bool = False
+    """REC and REG also of phrases that may name several things: to measure what the rules do."""
     document_loss: DocumentLoss = "all"
     """Documents' targets: all text, or only text that comes after an image."""
 

@@ -6,17 +6,20 @@ keeps an average (pretraining), else the raw ones. Low-rank differences are merg
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from cogvlm import checkpoint, lora, snapshots
 from cogvlm.config import ModelConfig
+from cogvlm.groups import group_of
 from cogvlm.init import allocate, skeleton
 from cogvlm.model import CogVLM
 from cogvlm.snapshots import Snapshot
+from cogvlm.train_config import SETTINGS
 
 Weights = Literal["ema", "raw"]
 
@@ -74,6 +77,21 @@ def snapshot_of(folder: Path | str, step: int | None) -> Snapshot | None:
     return there[max(there) if step is None else step]
 
 
+def settings(folder: Path | str) -> dict[str, Any]:
+    """Return what a training run was told; nothing for a checkpoint folder.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = Path(folder, SETTINGS)
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["train"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
 def config_of(snapshot: Snapshot) -> ModelConfig:
     """Return the config of the model in a snapshot."""
     return ModelConfig.from_json(snapshot.facts["model"])
@@ -99,12 +117,34 @@ def from_snapshot(
     model = allocate(skeleton(config or config_of(snapshot)), "cpu", torch.float32)
     if snapshot.facts["lora"]:
         lora.attach(model, **snapshot.facts["lora"])
-    tensors: dict[str, Tensor] = {name: each.data for name, each in model.named_parameters()}
+    _fill({name: each.data for name, each in model.named_parameters()}, snapshot, weights)
+    lora.merge(model)
+    return model
+
+
+def differences(snapshot: Snapshot, weights: Weights | None = None) -> dict[str, Tensor]:
+    """Return the low-rank differences of a run that has some, by name, on the CPU in float32.
+
+    Raises:
+        ValueError: The run keeps no averaged weights.
+    """
+    model = skeleton(config_of(snapshot))
+    lora.attach(model, **snapshot.facts["lora"])
+    tensors = {
+        name: torch.empty(each.shape)
+        for name, each in model.named_parameters()
+        if group_of(name) == "lora"
+    }
+    _fill(tensors, snapshot, weights)
+    return tensors
+
+
+def _fill(tensors: dict[str, Tensor], snapshot: Snapshot, weights: Weights | None) -> None:
+    """Read some of a model's parameters, averaged where they are and that is wanted."""
     averaged = snapshot.facts["averaged"]
     if weights == "ema" and not averaged:
         raise ValueError(f"{snapshot.folder} holds no averaged weights; use --weights raw")
     snapshots.read(snapshot, {"model": tensors}, alone=True)
     if averaged and weights != "raw":
-        snapshots.read(snapshot, {"ema": {name: tensors[name] for name in averaged}}, alone=True)
-    lora.merge(model)
-    return model
+        wanted = {name: tensors[name] for name in averaged if name in tensors}
+        snapshots.read(snapshot, {"ema": wanted}, alone=True)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from grounding.samples import (
     BadGroundingError,
@@ -216,6 +217,21 @@ def excluded(
             yield Rejected(record.image_id, "excluded", "the image is on the list of exclusions")
         else:
             yield record
+
+
+def of_split(
+    records: Sequence[Mapping[str, Any]], split: str | None, path: str | os.PathLike[str]
+) -> list[Mapping[str, Any]]:
+    """Return the records of a split, or all.
+
+    Raises:
+        ValueError: There are none; names the file and the splits that it has.
+    """
+    chosen = [each for each in records if split is None or each["split"] == split]
+    if not chosen:
+        there = ", ".join(sorted({str(each["split"]) for each in records}))
+        raise ValueError(f"{os.fspath(path)}: no split {split!r}; it has {there or 'no records'}")
+    return chosen
 
 
 def _image(images: Images, image_id: str) -> bytes | None:

@@ -20,6 +20,7 @@ from grounding.annotations import (
     Rejected,
     cleaned,
     excluded,
+    of_split,
     relative_box,
 )
 from grounding.samples import BadGroundingError
@@ -91,10 +92,7 @@ def read(
     if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
         raise ValueError(f"{os.fspath(refs)}: no list of references")
     try:
-        chosen = [each for each in records if split is None or each["split"] == split]
-        if not chosen:
-            splits = sorted({str(each["split"]) for each in records})
-            raise ValueError(f"{os.fspath(refs)}: no split {split!r}; it has {', '.join(splits)}")
+        chosen = of_split(records, split, refs)
         name = Path(refs).name
         yield from excluded(_expressions(chosen, images, boxes, names, source, name), exclude)
     except (KeyError, TypeError) as error:

@@ -32,10 +32,12 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
-class _Image:
+class Image:
+    """What `image_data.json` says of an image."""
+
     width_px: int
     height_px: int
-    coco_id: str | None
+    coco_id: str | None  # None: it is not COCO's
 
 
 def read(
@@ -59,21 +61,36 @@ def read(
     if regions_per_sample < 1:
         raise ValueError(f"regions_per_sample must be at least 1, not {regions_per_sample}")
     unwanted = {str(each) for each in exclude}
+    known = images(image_data)
     try:
-        images = {str(each["image_id"]): _image(each) for each in elements(image_data)}
         for row, entry in enumerate(elements(regions)):
             image_id = str(entry.get("image_id", entry.get("id")))
-            if image_id not in images:
+            if image_id not in known:
                 yield Rejected(image_id, "image_missing", "image_data.json has not this image")
-            elif images[image_id].coco_id in unwanted:
-                detail = f"COCO's image {images[image_id].coco_id} is on the list of exclusions"
+            elif known[image_id].coco_id in unwanted:
+                detail = f"COCO's image {known[image_id].coco_id} is on the list of exclusions"
                 yield Rejected(image_id, "excluded", detail)
             else:
-                made = _Regions(image_id, images[image_id], Path(regions).name, row)
+                made = _Regions(image_id, known[image_id], Path(regions).name, row)
                 yield from made.records(entry["regions"], regions_per_sample)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{os.fspath(regions)}: not as published ({type(error).__name__}: {error})"
+        ) from error
+
+
+def images(path: str | os.PathLike[str]) -> dict[str, Image]:
+    """Return the images of `image_data.json` by id.
+
+    Raises:
+        ValueError: It is missing or something else.
+    """
+    try:
+        return {str(each["image_id"]): _image(each) for each in elements(path)}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{os.fspath(path)}: not Visual Genome's image_data.json "
+            f"({type(error).__name__}: {error})"
         ) from error
 
 
@@ -125,7 +142,7 @@ class _Regions:
     """Makes records of one image."""
 
     image_id: str
-    image: _Image
+    image: Image
     source_file: str
     row: int
 
@@ -168,8 +185,8 @@ class _Regions:
         )
 
 
-def _image(values: Mapping[str, Any]) -> _Image:
+def _image(values: Mapping[str, Any]) -> Image:
     coco_id = values.get("coco_id")
-    return _Image(
+    return Image(
         int(values["width"]), int(values["height"]), None if coco_id is None else str(coco_id)
     )

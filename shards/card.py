@@ -91,7 +91,8 @@ def _level(manifest: Manifest) -> list[str]:
 def _conversations() -> list[str]:
     boxes = ["  - name: boxes", "    list:", "      list:", "        list: float64"]
     turns = _list("conversations", _feature("role", "string"), _feature("content", "string"), boxes)
-    return [*turns, "  - name: answers", "    list: string"]
+    texts = [(f"  - name: {name}", "    list: string") for name in ("answers", "choices")]
+    return [*turns, *(line for each in texts for line in each)]
 
 
 def _list(name: str, *features: list[str]) -> list[str]:

@@ -98,3 +98,52 @@ def _region(image: int, phrase: str, box: tuple[int, int, int, int]) -> dict:
     return {"image_id": image, "phrase": phrase, "region_id": 1} | dict(
         zip(("x", "y", "width", "height"), box, strict=True)
     )
+
+
+def visual7w(folder: Path) -> tuple[Path, Path]:
+    """Questions about images 1 to 3 of `visual_genome`; returns those to point at, those to tell.
+
+    Of the six to point at, the first overhangs the image and the last is of another split; between
+    them are one without words, a box outside, no box, and an image that `image_data.json` lacks.
+    """
+    boxes = {11: (-1, 10, 41, 40), 12: (90, 90, 60, 60), 13: (20, 20, 60, 60)}
+    asked = {
+        ("train", 1): [("Which cup?", 11), (" ", 13), ("Which cloud?", 12), ("Which ghost?", 99)],
+        ("train", 3): [("Which door?", 13)],
+        ("val", 2): [("Which snow?", 13)],
+    }
+    pointing = {
+        "boxes": [
+            {"box_id": number, "name": "thing", "x": x, "y": y, "width": width, "height": height}
+            for number, (x, y, width, height) in boxes.items()
+        ],
+        "images": [
+            _asked(image, split, pairs, [12, 13, 14]) for (split, image), pairs in asked.items()
+        ],
+    }
+    others = ["A door.", "Snow.", "Nothing."]
+    telling = {"images": [_asked(1, "train", [("What is green?", "The cup.")], others)]}
+    for name, values in (("pointing", pointing), ("telling", telling)):
+        (folder / f"{name}.json").write_text(json.dumps(values))
+    return folder / "pointing.json", folder / "telling.json"
+
+
+def _asked(
+    image: int, split: str, pairs: Sequence[tuple[str, int | str]], others: Sequence[int | str]
+) -> dict:
+    qa_pairs = [
+        {
+            "qa_id": 100 * image + place,
+            "image_id": image,
+            "question": question,
+            "answer": answer,
+            "multiple_choices": others,
+        }
+        for place, (question, answer) in enumerate(pairs)
+    ]
+    return {
+        "image_id": image,
+        "filename": f"v7w_{image}.jpg",
+        "split": split,
+        "qa_pairs": qa_pairs,
+    }

@@ -148,6 +148,14 @@ def _given(*answers: str) -> list[dict[str, Any]]:
     return [{"answer": each, "answer_id": n + 1} for n, each in enumerate(answers)]
 
 
+def visual7w(folder: Path) -> Set:
+    images = pictures(folder / "images", ["v7w_1.jpg", "v7w_2.jpg"], (100, 100))
+    pointing, telling = annotation_files.visual7w(folder)
+    _, data = annotation_files.visual_genome(folder)
+    flags = (f"--input={pointing}", f"--input={telling}", f"--annotations={data}")
+    return Set("visual7w", (*flags, f"--images={images}", "--allow_eval_overlap"), "dialogue", 7, 3)
+
+
 def mmc4(folder: Path) -> Set:
     images = pictures(folder / "images", [f"{n}.jpg" for n in range(9)])
     records = [
@@ -270,6 +278,7 @@ SETS = {
         sft_311k,
         llava_instruct,
         vqa,
+        visual7w,
         mmc4,
         obelics,
         flan,

@@ -17,7 +17,6 @@ from cogvlm.model import CogVLM
 from cogvlm.tasks import TaskOptions
 from cogvlm.tokenizer import Tokenizer
 from cogvlm.tokens import TEMPLATES
-from cogvlm.train_config import SETTINGS
 from cogvlm.trained import Weights
 from shards.dataset import Dataset, open_dataset
 
@@ -56,7 +55,7 @@ def open_subject(
     if not Path(folder).is_dir():
         raise ValueError(f"--checkpoint {folder}: there is no such folder")
     words = Tokenizer(tokenizer or folder)  # what was typed wrong shows before weights load
-    told = settings(folder)
+    told = trained.settings(folder)
     template = template or told.get("template")
     if template is not None and template not in TEMPLATES:
         raise ValueError(f"--template {template}: known are {', '.join(TEMPLATES)}")
@@ -76,21 +75,6 @@ def open_subject(
     return Subject(model.eval(), words, template, _options(told), facts)
 
 
-def settings(folder: str) -> dict[str, Any]:
-    """Return what a training run was told; nothing for a checkpoint folder.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
-    path = Path(folder, SETTINGS)
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["train"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-
-
 def training_data(folder: str | None, given: str | None) -> tuple[list[Dataset], list[str]]:
     """Return what a model was trained on, and what is said of it that cannot be opened now.
 
@@ -99,7 +83,7 @@ def training_data(folder: str | None, given: str | None) -> tuple[list[Dataset],
     """
     if given is not None:
         return [open_dataset(spec.strip()) for spec in given.split(",") if spec.strip()], []
-    told = settings(folder).get("data", "") if folder else ""
+    told = trained.settings(folder).get("data", "") if folder else ""
     found: list[Dataset] = []
     gone: list[str] = []
     for entry in told.split(",") if told else ():

@@ -32,6 +32,7 @@ class TaskOptions:
     caption_requests: bool = False
     negatives: float = 0.0
     grounding_units: GroundingUnits = "chunks"
+    keep_ambiguous: bool = False
     document_loss: DocumentLoss = "all"
 
     @staticmethod
@@ -49,6 +50,7 @@ class TaskOptions:
             caption_requests=config.caption_requests,
             negatives=config.negatives,
             grounding_units=config.grounding_units,
+            keep_ambiguous=config.keep_ambiguous,
             document_loss=config.document_loss,
         )
 

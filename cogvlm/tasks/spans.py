@@ -57,7 +57,10 @@ def regs(example: Example) -> list[Phrase]:
 def judged(
     example: Example, task: Literal["rec", "reg"]
 ) -> list[tuple[Phrase, AmbiguityReason | None]]:
-    """Return the phrases with boxes, and why one does not stand for its boxes by itself."""
+    """Return the phrases with boxes, and why one does not stand for its boxes by itself.
+
+    With `keep_ambiguous` no reason holds.
+    """
     whole, units = example.text(), example.options.grounding_units
     # Those inside another are not asked for, but are twins of those that are.
     every = _boxed(example.fields, example.caption, units)
@@ -65,6 +68,8 @@ def judged(
     said = _records(example.fields, example.caption, units)
     boxes = [boxed.get(span, ()) for span in said]
     reasons = dict(zip(said, ambiguous([*said.values()], whole, boxes, task), strict=True))
+    if example.options.keep_ambiguous:
+        reasons = dict.fromkeys(said)
     usable = _outermost(every) if units == "expressions" else every
     return [(phrase, reasons[phrase.start, phrase.end]) for phrase in usable]
 

@@ -3,16 +3,17 @@
 Its file has one JSON object per line:
 
     {"image": "<sha256 of the decoded pixels>", "caption": "a dog and two people",
-     "spans": [[0, 5, [[x1, y1, x2, y2]]], [10, 20, [[...], [...]]]]}
+     "spans": [[0, 5, [[x1, y1, x2, y2]]], [10, 20, [[x1, y1, x2, y2, 0.7], [...]]]]}
 
 `image` is what `pixels_sha256` returns, or null; `caption` is the exact caption, or null; one of
-them is there. `spans` are code points, end-exclusive, with boxes in [0, 1] of the image.
+them is there. `spans` are code points, end-exclusive, with boxes in [0, 1] of the image and, where
+a fifth number says it, a score below 1.
 
 A question is answered by the line with its image and caption, else by one with its image and no
 caption, else by its caption alone, so that a caption still finds its boxes after the image was
-resized. A span gets the boxes of exactly that span, with score 1; others, and questions without
-a line, get none. A caption that several lines give different boxes finds none of them without its
-image: that is an error.
+resized. A span gets the boxes of exactly that span; others, and questions without a line, get none.
+A caption that several lines give different boxes finds none of them without its image: that is an
+error.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ import numpy.typing as npt
 from grounding.detector import Detection, Span
 from grounding.detectors.boxes import nothing
 
-Box = tuple[float, float, float, float]
+Box = tuple[float, ...]
+"""xyxy in [0, 1], or these four and a score; without one it is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotated:
     """Spans of one caption with their boxes; a line of the file."""
 
-    spans: Mapping[Span, tuple[Box, ...]]  # boxes xyxy in [0, 1]
+    spans: Mapping[Span, tuple[Box, ...]]
     image: str | None = None  # sha256 of the decoded pixels
     caption: str | None = None
 
@@ -153,13 +155,16 @@ def _annotated(record: Mapping[str, Any]) -> Annotated:
 
 
 def _box(box: Sequence[float]) -> Box:
-    left, top, right, bottom = (float(side) for side in box)
+    left, top, right, bottom, *score = (float(number) for number in box)
     if not (0 <= left <= right <= 1 and 0 <= top <= bottom <= 1):
         raise ValueError(f"box {list(box)} is not xyxy in [0, 1]")
-    return left, top, right, bottom
+    if len(score) > 1 or any(not 0 <= each <= 1 for each in score):
+        raise ValueError(f"box {list(box)} is not xyxy and a score in [0, 1]")
+    return left, top, right, bottom, *score
 
 
 def _detection(boxes: Sequence[Box]) -> Detection:
     if not boxes:
         return nothing()
-    return Detection(np.array(boxes, np.float32), np.ones(len(boxes), np.float32))
+    corners = np.array([box[:4] for box in boxes], np.float32)
+    return Detection(corners, np.array([(*box, 1.0)[4] for box in boxes], np.float32))

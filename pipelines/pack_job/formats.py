@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.pack_job import annotated, conversations, documents, flan, own_boxes, vqa
+from pipelines.pack_job import annotated, conversations, documents, flan, own_boxes, visual7w, vqa
 from pipelines.pack_job.reading import Reader
 
 
@@ -50,6 +50,15 @@ FORMATS = {
             about="VQAv2-style questions and annotations",
             endings=(".json",),
             annotations="the file of answers",
+            coco=True,
+        ),
+        Format(
+            name="visual7w",
+            level="dialogue",
+            reader=visual7w.visual7w,
+            about="Visual7W's questions, pointing or telling",
+            endings=(".json",),
+            annotations="Visual Genome's image_data.json",
             coco=True,
         ),
         Format(

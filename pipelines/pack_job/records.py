@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from grounding.annotations import Annotated, check
-from grounding.samples import BadGroundingError, BoxRow, unparsed_phrase
+from grounding.samples import BadGroundingError, Box, BoxRow, unparsed_phrase
 
 IMAGE_MARK = "<image>"
 BOXES_MARK = "<boxes>"
@@ -90,15 +90,17 @@ def dialogue(
     images: Sequence[str],
     *,
     caption: bool = False,
+    boxes: Mapping[int, Sequence[Sequence[Box]]] | None = None,
     **fields: Any,
 ) -> Record:
-    """Return a conversation.
+    """Return a conversation; a literal `<boxes>` of a text is escaped.
 
     Args:
         origin: Where it comes from.
         turns: Role (`user` or `assistant`) and content of each.
         images: Names.
         caption: The question is empty: only what is said of the image is known.
+        boxes: By the number of a turn: what each of its `<boxes>` marks stands for.
         fields: Of the JSON, besides the conversation.
 
     Raises:
@@ -119,16 +121,20 @@ def dialogue(
     if marks not in (0, len(images)):
         detail = f"{marks} {IMAGE_MARK} marks for {len(images)} images"
         raise BadRecordError("marks_differ", detail)
-    said = [(role, content.replace(BOXES_MARK, BOXES_MARK.upper())) for role, content in turns]
+    pointed = boxes or {}
+    said = [_turn(*turn, pointed.get(number, ())) for number, turn in enumerate(turns)]
     return Record(
         origin=origin,
-        text="\n".join(content for _, content in said if content),
+        text="\n".join(turn["content"] for turn in said if turn["content"]),
         images=tuple(images),
-        fields={
-            "conversations": [{"role": role, "content": content} for role, content in said],
-            **fields,
-        },
+        fields={"conversations": said, **fields},
     )
+
+
+def _turn(role: str, content: str, boxes: Sequence[Sequence[Box]]) -> dict[str, Any]:
+    if not boxes:
+        return {"role": role, "content": content.replace(BOXES_MARK, BOXES_MARK.upper())}
+    return {"role": role, "content": content, "boxes": [[list(b) for b in each] for each in boxes]}
 
 
 def document(origin: Origin, items: Sequence[Mapping[str, Any]], images: Sequence[str]) -> Record:

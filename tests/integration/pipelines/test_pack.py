@@ -111,7 +111,7 @@ def test_every_format_becomes_shards_that_keep_the_contract(name: str, tmp_path:
         )
 
 
-@pytest.mark.parametrize("name", ["llava_instruct", "vqa", "mmc4", "flan", "refcoco"])
+@pytest.mark.parametrize("name", ["llava_instruct", "vqa", "visual7w", "mmc4", "flan", "refcoco"])
 def test_runs_open_by_their_card(name: str, tmp_path: Path) -> None:
     import datasets
 
@@ -172,6 +172,21 @@ def test_the_commonest_answer_is_the_turn_and_all_are_kept(tmp_path: Path) -> No
     found = {each["source_key"]: each for each in fields(run)}
     assert found["71"]["conversations"][1]["content"] == "blue"
     assert found["71"]["answers"] == ["red", "blue", "blue"]
+
+
+def test_questions_are_answered_by_boxes_or_by_words(tmp_path: Path) -> None:
+    run = pack(SETS["visual7w"](tmp_path / "set"), tmp_path / "run", "--split=train")
+    assert left_out(run) == {
+        **{"box_missing": 1, "box_outside": 1, "empty_question": 1, "image_missing": 1},
+    }
+    pointed, told = fields(run)
+    assert pointed["conversations"] == [
+        {"role": "user", "content": "Which cup?"},
+        {"role": "assistant", "content": "<boxes>", "boxes": [[[0.0, 0.1, 0.4, 0.5]]]},
+    ]
+    assert (pointed["image_id"], pointed["source_key"]) == ("1", "100")
+    assert told["conversations"][1] == {"role": "assistant", "content": "The cup."}
+    assert told["choices"] == ["A door.", "Nothing.", "Snow.", "The cup."]
 
 
 def test_documents_keep_their_order_and_at_most_six_images(tmp_path: Path) -> None:
@@ -369,7 +384,11 @@ def test_mistakes_are_told_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "name", ["llava_instruct", "vqa", "coco_detection", "refcoco", "visual_genome", "sft_311k"]
+    "name",
+    [
+        *("llava_instruct", "vqa", "visual7w", "sft_311k"),
+        *("coco_detection", "refcoco", "visual_genome"),
+    ],
 )
 def test_coco_images_need_a_word_about_test_sets(tmp_path: Path, name: str) -> None:
     made = SETS[name](tmp_path / "set")
@@ -380,7 +399,8 @@ def test_coco_images_need_a_word_about_test_sets(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("llava_instruct", 1), ("refcoco", 3), ("visual_genome", 1)]
+    ("name", "count"),
+    [("llava_instruct", 1), ("refcoco", 3), ("visual_genome", 1), ("visual7w", 2)],
 )
 def test_excluded_images_are_counted(tmp_path: Path, name: str, count: int) -> None:
     unwanted = tmp_path / "ids.txt"

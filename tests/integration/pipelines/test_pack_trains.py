@@ -23,6 +23,7 @@ from shards import lint, manifest
 from shards.store import Store
 
 TASKS = {"dialogue": "dialogue", "document": "document", "text": "text", "grounded": "rec"}
+TASKS_OF = {"vqa": "vqa", "visual7w": "grounded_vqa", "coco_detection": "caption"}
 
 RECORDS = shared_data()
 needs_records = pytest.mark.skipif(
@@ -59,7 +60,7 @@ def trained(run: Path, task: str, folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_of_each_format_trains(name: str, tmp_path: Path) -> None:
     made = SETS[name](tmp_path / "set")
-    task = {"vqa": "vqa", "coco_detection": "caption"}.get(name, TASKS[made.level])
+    task = TASKS_OF.get(name, TASKS[made.level])
     step = trained(packed(made, tmp_path), task, tmp_path)
     assert step["loss"] > 0
 

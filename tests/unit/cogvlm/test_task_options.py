@@ -13,6 +13,7 @@ from task_examples import (
     CHUNKS,
     LEFT,
     LEFT_TEXT,
+    LOOKING,
     RIGHT,
     RIGHT_TEXT,
     WHAT,
@@ -95,6 +96,17 @@ def test_an_expression_is_about_its_first_thing(has_records: bool) -> None:
     given = example(caption, fields, grounding_units="expressions")
     found = {caption[each.start : each.end]: why for each, why in tasks.judged(given, "rec")}
     assert found == {"a dog on a lawn": "same_head", "a lawn chair": None, "a dog": "same_head"}
+
+
+def test_ambiguous_phrases_are_asked_for_only_where_that_is_wanted() -> None:
+    def men(**options: Any) -> list[str]:
+        given = grounded(LOOKING, [[0, 5, *LEFT, 0.9], [24, 35, *RIGHT, 0.9]], **options)
+        recs, regs = tasks.gc_to_recs_and_regs(given)
+        assert len(recs) == len(regs)
+        return [each.expression for each in recs]
+
+    assert men() == []
+    assert men(keep_ambiguous=True) == ["the man", "another man"]
 
 
 @pytest.mark.parametrize("name", ["noun_chunks", "ref_exps"])

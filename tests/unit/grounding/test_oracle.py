@@ -38,6 +38,13 @@ def test_it_returns_exactly_its_boxes(tmp_path):
     assert made.name == "oracle:truth.jsonl (annotated boxes, no model)"
 
 
+def test_a_fifth_number_is_a_score(tmp_path):
+    line = Annotated(caption=CAPTION, spans={(0, 5): (DOG, (*DOG, 0.25))})
+    found = detector(tmp_path / "truth.jsonl", line).detect([BLACK], [CAPTION], [[(0, 5)]])[0]
+    assert boxes(found) == [single([DOG, DOG])]
+    assert found[0].scores.tolist() == [1, 0.25]
+
+
 def test_pixels_tell_images_with_one_caption_apart(tmp_path):
     lines = [
         Annotated(image=pixels_sha256(image), caption=CAPTION, spans={(0, 5): (box,)})
@@ -70,6 +77,8 @@ def test_a_line_of_an_image_alone_fits_any_caption(tmp_path):
         ('{"spans": []}', "neither image nor caption"),
         ('{"caption": "a dog", "spans": [[0, 9, []]]}', "not inside the caption"),
         ('{"caption": "a dog", "spans": [[0, 5, [[0, 0, 10, 10]]]]}', r"not xyxy in \[0, 1\]"),
+        ('{"caption": "a dog", "spans": [[0, 5, [[0, 0, 1, 1, 2]]]]}', "a score in"),
+        ('{"caption": "a dog", "spans": [[0, 5, [[0, 0, 1, 1, 1, 1]]]]}', "a score in"),
         ('{"caption": "a cat", "spans": [[0, 5, [[0, 0, 1, 1]]]]}', "two answers"),
     ],
 )

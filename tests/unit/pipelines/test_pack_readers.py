@@ -6,15 +6,26 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import annotation_files
 import pack_files
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.pack_job import annotated, conversations, documents, flan, own_boxes, units, vqa
+from pipelines.pack_job import (
+    annotated,
+    conversations,
+    documents,
+    flan,
+    own_boxes,
+    units,
+    visual7w,
+    vqa,
+)
 from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.images import Images, _check
 from pipelines.pack_job.options import SET_OPTIONS
@@ -133,6 +144,65 @@ def test_questions_without_an_annotation(tmp_path: Path) -> None:
     assert good(found[2:])[0].images == ("COCO_train2014_000000000001.jpg",)
     with pytest.raises(ValueError, match="no list 'questions'"):
         list(vqa.vqa(unit(tmp_path / "a.json"), options(annotations=str(file))))
+
+
+@pytest.fixture
+def seven_w(tmp_path: Path) -> tuple[Path, Path, ReadOptions]:
+    """Return both files of questions, and options of a reader that takes all splits."""
+    _, data = annotation_files.visual_genome(tmp_path)
+    return *annotation_files.visual7w(tmp_path), options(annotations=str(data))
+
+
+def test_questions_whose_answers_are_boxes(seven_w: tuple[Path, Path, ReadOptions]) -> None:
+    file, _, settings = seven_w
+    found = list(visual7w.visual7w(unit(file), settings))
+    assert outcomes(found) == [
+        *("record", "empty_question", "box_outside", "box_missing", "image_missing", "record"),
+    ]
+    first, last = good([found[0], found[-1]])
+    assert first.text == "Which cup?\n<boxes>" and first.images == ("v7w_1.jpg",)
+    answer = {"role": "assistant", "content": "<boxes>", "boxes": [[[0.0, 0.1, 0.4, 0.5]]]}
+    assert first.fields["conversations"][1] == answer
+    assert (first.origin.source_key, first.origin.source_row) == ("100", 0)
+    assert (first.origin.image_id, first.origin.coco_id) == ("1", "77")
+    assert first.size_px == (100, 100)
+    assert (last.origin.coco_id, last.origin.source_row) == (None, 5)
+
+
+def test_questions_of_a_split(seven_w: tuple[Path, Path, ReadOptions]) -> None:
+    file, _, settings = seven_w
+    (found,) = good(list(visual7w.visual7w(unit(file), replace(settings, split="val"))))
+    assert (found.images, found.origin.source_row) == (("v7w_2.jpg",), 5)
+    with pytest.raises(ValueError, match=r"pointing\.json: no split 'testA'; it has train, val"):
+        list(visual7w.visual7w(unit(file), replace(settings, split="testA")))
+
+
+def test_questions_whose_answers_are_words(seven_w: tuple[Path, Path, ReadOptions]) -> None:
+    _, file, settings = seven_w
+    (found,) = good(list(visual7w.visual7w(unit(file), settings)))
+    assert found.text == "What is green?\nThe cup."
+    assert found.fields["choices"] == ["A door.", "Nothing.", "Snow.", "The cup."]
+    pair = {"question": "What?", "answer": "A cup."}
+    values = {"images": [{"image_id": 1, "split": "train", "qa_pairs": [pair]}]}
+    pack_files.array(file, values)
+    assert outcomes(list(visual7w.visual7w(unit(file), settings))) == ["record_malformed"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        {"boxes": []},
+        {"boxes": [{"box_id": 1, "x": 1, "y": "left", "width": 1, "height": 1}], "images": []},
+        {"images": [{"image_id": 1, "qa_pairs": []}]},
+        {"images": [{"image_id": 1, "split": "train", "qa_pairs": [3]}]},
+    ],
+)
+def test_what_is_not_visual7w(seven_w: tuple[Path, Path, ReadOptions], values: Any) -> None:
+    file, _, settings = seven_w
+    pack_files.array(file, values)
+    with pytest.raises(ValueError, match=r"not Visual7W's questions .* dataset_v7w_pointing\.json"):
+        list(visual7w.visual7w(unit(file), settings))
 
 
 def test_mmc4_places_images_before_their_sentences(tmp_path: Path) -> None:

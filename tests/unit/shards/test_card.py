@@ -79,7 +79,7 @@ def test_every_level_declares_its_members_and_fields(level: str) -> None:
             *("noun_chunks", "ref_exps", "phrases"),
             *("detector", "score_threshold", "image_id"),
         },
-        "dialogue": {"conversations", "answers", "image_id"},
+        "dialogue": {"conversations", "answers", "choices", "image_id"},
         "document": {"items", "image_id"},
         "text": set(),
     }
