@@ -61,7 +61,7 @@ def run_command(command: str) -> int:
     return subprocess.run([sys.executable, "-m", *shlex.split(command)], check=False).returncode
 
 
-def say(line: str) -> None:
-    """Print a line at once: commands print between ours."""
-    sys.stdout.write(f"{line}\n")
+def say(*lines: str) -> None:
+    """Print lines at once: commands print between ours."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()

@@ -34,7 +34,7 @@ _BATCH = 24
 _NOUNS = (*SHAPES, "paper", "background", "scene")
 _ADJECTIVES = (*COLOURS, "plain", "light")
 _WORDS = {
-    "DET": ("a", "an"),
+    "DET": ("a", "an", "another"),
     "ADJ": _ADJECTIVES,
     "ADP": ("to", "beside", "with", "on"),
     "ADV": ("next", "together"),
@@ -51,7 +51,8 @@ def build(folder: Path) -> Path:
     fix_random_seed(0)
     nlp = spacy.blank("en", meta={"name": NAME, "version": "1.0.0"})
     nlp.add_pipe("parser", config={"model": _parser_model(), "min_action_freq": 1})
-    examples = [_example(nlp, scene(seed).caption) for seed in range(_CAPTIONS)]
+    captions = [scene(seed, counts=(1, 2, 3), twins=0.2).caption for seed in range(_CAPTIONS)]
+    examples = [_example(nlp, caption) for caption in captions]
     _train(nlp, examples)
     _add_words(nlp)  # last: initialising a pipeline clears a ruler
     nlp.to_disk(folder)
@@ -128,7 +129,7 @@ def _arcs(words: list[str]) -> Iterator[tuple[int, tuple[int, str]]]:
             yield i, (i, "ROOT")
         elif i in nouns:
             yield i, (preposition, "pobj")
-        elif word in ("a", "an", *_ADJECTIVES):
+        elif word in (*_WORDS["DET"], *_ADJECTIVES):
             yield i, (next(n for n in nouns if n > i), "amod" if word in _ADJECTIVES else "det")
         elif word == "drawn":
             yield i, (root, "acl")

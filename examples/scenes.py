@@ -6,6 +6,7 @@ Same seed, same pixels. The caption names every shape, so a scene is also its ow
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
@@ -21,6 +22,8 @@ COLOURS = {
 SHAPES = ("circle", "square", "triangle")
 _RELATIONS = ("next to", "beside", "together with")
 
+_Cell = tuple[int, int, int, int]  # x, y, width, height in pixels
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -29,11 +32,13 @@ class Shape:
     colour: str
     kind: str
     box_xyxy_px: tuple[int, int, int, int]
+    is_twin: bool = False  # of the shape before it
 
     @property
     def phrase(self) -> str:
         """How the caption names it."""
-        return f"{'an' if self.colour[0] in 'aeiou' else 'a'} {self.colour} {self.kind}"
+        article = "another" if self.is_twin else "an" if self.colour[0] in "aeiou" else "a"
+        return f"{article} {self.colour} {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -53,23 +58,60 @@ class Scene:
         return picture
 
 
-def scene(seed: int, size_px: tuple[int, int] = (320, 240)) -> Scene:
-    """Return scene number `seed`, with one or two shapes that do not overlap."""
+def scene(
+    seed: int,
+    size_px: tuple[int, int] = (320, 240),
+    *,
+    counts: Sequence[int] = (1, 2),
+    distinct: bool = False,
+    twins: float = 0.0,
+) -> Scene:
+    """Return scene number `seed`, with shapes that do not overlap.
+
+    Args:
+        seed: Of everything.
+        size_px: Width and height.
+        counts: Numbers of shapes, at most three, of which one is drawn.
+        distinct: No two shapes of a kind: no phrase is ambiguous.
+        twins: How many of the scenes with two shapes have the same one twice.
+    """
     dice = random.Random(seed)
-    width, height = size_px
-    count = dice.choice((1, 2))
-    names = dice.sample([(colour, kind) for colour in COLOURS for kind in SHAPES], count)
-    shapes = []
-    for i, (colour, kind) in enumerate(names):
-        side = dice.randint(height // 4, min(height // 2, width // count - 8))
-        left = i * width // count + dice.randint(2, width // count - side - 2)
-        top = dice.randint(2, height - side - 2)
-        shapes.append(Shape(colour, kind, (left, top, left + side, top + side)))
+    count = dice.choice(counts)
+    if distinct:
+        names = [(dice.choice([*COLOURS]), kind) for kind in dice.sample(SHAPES, count)]
+    else:
+        names = dice.sample([(colour, kind) for colour in COLOURS for kind in SHAPES], count)
+    is_twin = count == 2 and twins > 0 and dice.random() < twins
+    names = [names[0]] * 2 if is_twin else names
+    shapes = [
+        Shape(*name, _place(dice, cell, size_px[1]), is_twin=is_twin and number == 1)
+        for number, (name, cell) in enumerate(
+            zip(names, _cells(dice, count, *size_px), strict=True)
+        )
+    ]
     ground = dice.choice(("on plain paper", "on a light background", "drawn on paper"))
     caption = (
         f"{f' {dice.choice(_RELATIONS)} '.join(s.phrase for s in shapes)} {ground}, scene {seed}"
     )
     return Scene(size_px, tuple(shapes), caption)
+
+
+def _cells(dice: random.Random, count: int, width: int, height: int) -> list[_Cell]:
+    """Return where each shape has room: columns, or three quarters of the picture."""
+    if count < 3:
+        return [(i * width // count, 0, width // count, height) for i in range(count)]
+    half = (width // 2, height // 2)
+    corners = dice.sample([(x, y) for y in (0, half[1]) for x in (0, half[0])], 3)
+    return [(*corner, *half) for corner in corners]
+
+
+def _place(dice: random.Random, cell: _Cell, height: int) -> tuple[int, int, int, int]:
+    """Return a square box within a cell, a quarter to half of the picture high."""
+    x, y, cell_width, cell_height = cell
+    side = dice.randint(height // 4, min(height // 2, cell_width - 8, cell_height - 4))
+    left = x + dice.randint(2, cell_width - side - 2)
+    top = y + dice.randint(2, cell_height - side - 2)
+    return (left, top, left + side, top + side)
 
 
 def _draw(draw: ImageDraw.ImageDraw, shape: Shape) -> None:

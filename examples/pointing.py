@@ -1,0 +1,189 @@
+"""A small CogVLM that learns where things are: its size, its data, its training, its measure.
+
+What the demo, the learning proof and its ablations share. Everything goes through the commands
+that a large run uses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import shards
+from examples import tokenizer
+from examples.corpus import Corpus, encoded, run_command, write_metadata
+from examples.scenes import Scene
+from examples.web import Page, serve
+from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
+from shards.image import StoreSpec
+
+SIDE = 64  # pixels of the model's input
+SCENE_PX = (96, 96)  # of scenes made for it: in smaller JPEGs the toy detector doubts its triangles
+VOCABULARY = 400  # tokens
+
+# 2.4 M parameters: what two cores can train in minutes. Patches of 16 px, so an image is 18 tokens.
+MODEL = (
+    f"vocab_size={VOCABULARY} hidden_size=128 num_layers=4 head_size=32 mlp_size=352"
+    f" projector.mlp_size=352 vision.image_size={SIDE} vision.patch_size=16 vision.width=128"
+    " vision.num_layers=3 vision.mlp_size=352"
+)
+_BATCH = 64
+_ANSWER = 40  # tokens: two boxes; what an untrained model writes has no end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training of the small model on a grounded run."""
+
+    data: Path
+    output: Path
+    steps: int
+    seed: int = 0
+    override: str = ""  # of model settings, after MODEL
+    flags: str = ""
+
+    def command(self) -> str:
+        """Return it as a command; the tokenizer and the prompts lie beside the data."""
+        folder = self.data.parent
+        return (
+            f"cogvlm.train --preset debug --override {MODEL} {self.override}"
+            f" --data rec={self.data} --tokenizer {folder}/tokenizer.json"
+            f" --prompts {folder}/prompts --global_batch {_BATCH} --micro_batch {_BATCH}"
+            f" --streams 8 --lr 0.0015 --warmup_steps {min(100, self.steps // 5)} --ema 0"
+            f" --snapshot_every 1000 --log_every 100 --seed {self.seed}"
+            f" --output {self.output} --steps {self.steps} {self.flags}"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation measured."""
+
+    accuracy: float  # share of boxes that overlap the truth by half
+    questions: int
+    chance: Mapping[str, float] = field(default_factory=dict)  # the same, of answers that are blind
+    unparsable: int = 0
+
+
+def prepare(grounded: Path) -> None:
+    """Write tokenizer and prompts beside a grounded run."""
+    captions = (record.sample.caption for record in shards.read(grounded))
+    tokenizer.write(captions, grounded.parent / "tokenizer.json", vocab_size=VOCABULARY)
+    # The paper's wording alone: what is to be learned is where things are, not how people ask.
+    prompts = grounded.parent / "prompts"
+    prompts.mkdir(exist_ok=True)
+    (prompts / "rec.en.txt").write_text("Where is {phrase}?\n", encoding="utf-8")
+
+
+def untrained(training: Training) -> Training:
+    """Return a training that leaves the model as it begins: one step at a rate of nearly nothing.
+
+    So it is written, opened and measured through the same doors as the trained one.
+    """
+    return Training(
+        data=training.data,
+        output=training.output.with_name(f"{training.output.name}-untrained"),
+        steps=1,
+        seed=training.seed,
+        override=training.override,
+        flags=f"{training.flags} --warmup_steps 0 --lr 1e-12",
+    )
+
+
+def evaluate(run: Path, held_out: Path) -> Report:
+    """Ask a trained model for every shape of unseen scenes.
+
+    Raises:
+        RuntimeError: The command failed; it has said why.
+    """
+    file = run / "evaluation.json"
+    code = run_command(
+        f"cogvlm.evaluate --checkpoint {run} --data rec={held_out} --all_phrases --batch 50"
+        f" --max_new_tokens {_ANSWER} --json {file}"
+    )
+    if code:
+        raise RuntimeError(f"the evaluation of {run} failed; its message is above")
+    (entry,) = json.loads(file.read_text(encoding="utf-8"))["entries"]
+    return Report(
+        accuracy=entry["accuracy"],
+        questions=entry["questions"],
+        chance={name: each["accuracy"] for name, each in entry["chance"].items()},
+        unparsable=sum(entry["unparsable"].values()),
+    )
+
+
+def write_held_out(scenes: Mapping[int, Scene], folder: Path) -> Path:
+    """Write scenes as grounded shards, with their true boxes and without any job."""
+    made = {str(number): each for number, each in scenes.items()}
+    records = [_annotated(number, each) for number, each in made.items()]
+    spec = StoreSpec(image_size=256, quality=95)  # as --store stage1
+    write_shards(records, lambda number: encoded(made[number].image(), "JPEG"), folder, spec=spec)
+    return folder
+
+
+def filter_scenes(
+    scenes: Mapping[int, Scene],
+    out: Path,
+    *,
+    captions: Mapping[int, str] | None = None,
+    flags: str = "--preset cogvlm",
+) -> int:
+    """Serve scenes as a small web, and run the filter job over its metadata.
+
+    Args:
+        scenes: By number; captions must be unique.
+        out: Gets `metadata/` and the run, `run/`.
+        captions: What the metadata says instead of the truth.
+        flags: More, for the job.
+
+    Returns:
+        The job's exit code.
+    """
+    pages: dict[str, Page] = {}
+    with serve(pages) as base:
+        corpus = Corpus(base)
+        for number, each in scenes.items():
+            width, height = each.size_px
+            pages[f"/scenes/{number}.jpg"] = Page(encoded(each.image(), "JPEG"))
+            caption = (captions or {}).get(number, each.caption)
+            corpus.add(f"/scenes/{number}.jpg", caption, "sample", WIDTH=width, HEIGHT=height)
+        write_metadata(out / "metadata", corpus.rows)
+        return run_command(
+            f"pipelines.filter --input laion2b_en_joined={out}/metadata/laion-*.parquet"
+            f" --output {out}/run --shard_size 2000 --store stage1 --workers {_workers()}"
+            f" --allow_address 127.0.0.1/32 --host_rate 127.0.0.1=5000 {flags}"
+        )
+
+
+def ground(out: Path, flags: Sequence[str]) -> int:
+    """Run the grounding job over `out/run` into `out/grounded`."""
+    return run_command(
+        f"pipelines.ground --input {out}/run --output {out}/grounded --shard_size 1000"
+        f" --workers {_workers()} {' '.join(flags)}"
+    )
+
+
+def _workers() -> int:
+    return min(8, os.cpu_count() or 1)
+
+
+def _annotated(number: str, made: Scene) -> Annotated:
+    width, height = made.size_px
+    phrases = []
+    for shape in made.shapes:
+        start = made.caption.index(shape.phrase)
+        x0, y0, x1, y1 = shape.box_xyxy_px
+        box = (x0 / width, y0 / height, x1 / width, y1 / height)
+        end = start + len(shape.phrase)
+        phrases.append(AnnotatedPhrase(start=start, end=end, boxes_xyxy=(box,)))
+    return Annotated(
+        image_id=number,
+        caption=made.caption,
+        phrases=tuple(phrases),
+        source="scenes",
+        source_file="held-out",
+        source_row=int(number),
+    )
