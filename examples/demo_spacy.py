@@ -55,6 +55,7 @@ def build(folder: Path) -> Path:
     examples = [_example(nlp, caption) for caption in captions]
     _train(nlp, examples)
     _add_words(nlp)  # last: initialising a pipeline clears a ruler
+    folder.parent.mkdir(parents=True, exist_ok=True)
     nlp.to_disk(folder)
     return folder
 

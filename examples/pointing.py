@@ -78,6 +78,11 @@ def prepare(grounded: Path) -> None:
     (prompts / "rec.en.txt").write_text("Where is {phrase}?\n", encoding="utf-8")
 
 
+def samples(run: Path) -> int:
+    """Return how many samples a run holds."""
+    return shards.open_dataset(run).samples
+
+
 def untrained(training: Training) -> Training:
     """Return a training that leaves the model as it begins: one step at a rate of nearly nothing.
 

@@ -89,10 +89,11 @@ def scene(
             zip(names, _cells(dice, count, *size_px), strict=True)
         )
     ]
+    words = [shapes[0].phrase]
+    for relation, shape in zip(dice.sample(_RELATIONS, count - 1), shapes[1:], strict=True):
+        words += [relation, shape.phrase]
     ground = dice.choice(("on plain paper", "on a light background", "drawn on paper"))
-    caption = (
-        f"{f' {dice.choice(_RELATIONS)} '.join(s.phrase for s in shapes)} {ground}, scene {seed}"
-    )
+    caption = f"{' '.join(words)} {ground}, scene {seed}"
     return Scene(size_px, tuple(shapes), caption)
 
 
