@@ -31,10 +31,15 @@ class Line:
     out: int
     left_out: Mapping[str, int]
 
+    @property
+    def missing(self) -> int:
+        """Rows that went in and have no place; negative where rows were invented."""
+        return self.into - self.out - sum(self.left_out.values())
+
     def check(self) -> Line:
         """Raise `AccountingError` unless the line adds up."""
-        left = sum(self.left_out.values())
-        if self.into != self.out + left:
+        if self.missing:
+            left = sum(self.left_out.values())
             raise AccountingError(
                 f"{self.stage}: {self.into} rows in, but {self.out} out + {left} left out "
                 f"({dict(self.left_out)}); please report this with the run's stats folder"
@@ -44,6 +49,11 @@ class Line:
     def to_json(self) -> dict[str, Any]:
         """Return the line as the manifest keeps it."""
         return {"in": self.into, "out": self.out, "left_out": dict(self.left_out)}
+
+    @staticmethod
+    def from_json(stage: str, values: Mapping[str, Any]) -> Line:
+        """Read what `to_json` wrote; nothing is checked."""
+        return Line(stage, values["in"], values["out"], dict(values["left_out"]))
 
 
 @dataclass(frozen=True)

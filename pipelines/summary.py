@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from filters import Chain, ChainCounts, get_preset
 from pipelines.accounting import FilterTotals, Line
+from pipelines.funnel import funnel
 
 
 def show(
@@ -40,14 +41,11 @@ def _funnel(source: str, counts: ChainCounts, chain: Chain) -> object:
     table.add_column("rule")
     for name in ("seen", "rejected here", "%", "rejected alone"):
         table.add_column(name, justify="right")
-    seen = counts.rows
-    for each in chain.filters:
-        here = sum(counts.owned[reason] for reason in each.reasons)
-        alone = "-" if counts.alone is None else f"{counts.alone[each.name]:,}"
-        if here or alone not in ("-", "0"):
-            share = f"{100 * here / counts.rows:.2f}" if counts.rows else "-"
-            table.add_row(each.name, f"{seen:,}", f"{here:,}", share, alone)
-        seen -= here
+    for each in funnel(counts, chain.filters):
+        if each.here or each.alone:
+            share = f"{100 * each.here / counts.rows:.2f}" if counts.rows else "-"
+            alone = "-" if each.alone is None else f"{each.alone:,}"
+            table.add_row(each.rule, f"{each.seen:,}", f"{each.here:,}", share, alone)
     return table
 
 

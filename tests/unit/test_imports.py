@@ -23,7 +23,13 @@ MODEL_COMMANDS = (
     "grounding.evaluate",
     "grounding.verify",
 )
-COMMANDS = ("pipelines.filter", "pipelines.download", "pipelines.ground", "pipelines.lint")
+COMMANDS = (
+    "pipelines.filter",
+    "pipelines.download",
+    "pipelines.ground",
+    "pipelines.lint",
+    "pipelines.report",
+)
 
 _PROBE = """
 import importlib, json, sys, threading
@@ -35,7 +41,10 @@ print(json.dumps([heavy, threading.active_count()]))
 
 @pytest.mark.parametrize(
     "module",
-    [*PACKAGES, *COMMANDS, *MODEL_COMMANDS, "pipelines.fetch", "shards.image", "cogvlm.presets"],
+    [
+        *(*PACKAGES, *COMMANDS, *MODEL_COMMANDS),
+        *("pipelines.fetch", "pipelines.report_page", "shards.image", "cogvlm.presets"),
+    ],
 )
 def test_importing_is_free(module: str) -> None:
     done = subprocess.run(

@@ -11,6 +11,7 @@ from emulators import gs_emulator, s3_emulator
 from remote_jobs import fetched_copy, flags_elsewhere
 
 import shards
+from shards.store import Store
 
 EMULATORS = {"gs": gs_emulator, "s3": s3_emulator}
 
@@ -60,6 +61,9 @@ def test_the_bytes_are_the_local_runs(
     keys = [record.sample.key for record in shards.read(f"{home}/run")]
     assert len(set(keys)) == len(keys) == jobs.counts(copy)["download"]["out"]
     assert jobs.run([f"{home}/run"], "pipelines.lint")[0] == 0
+    assert jobs.run([f"{home}/run"], "pipelines.report")[0] == 0
+    page = Store(f"{home}/run").read("report.html").decode()
+    assert "Every row has one place" in page and "does not hold" not in page
 
 
 @pytest.mark.slow
