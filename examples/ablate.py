@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from cogvlm.watch import read_log
 from examples import demo_spacy, noise, pointing
-from examples.corpus import run_command, say
+from examples.corpus import fresh_folder, run_command, say
 from examples.noise import Noisy
 from examples.pointing import SCENE_PX, Training
 from examples.scenes import Scene, scene
@@ -71,7 +70,7 @@ class Measured:
 
 def clean(number: int) -> Noisy:
     """Return a scene about which all is said rightly."""
-    return noise.truth(scene(number, SCENE_PX, counts=(1, 2, 2), distinct=True))
+    return noise.truth(scene(number, SCENE_PX, distinct=True))
 
 
 def three(number: int) -> Noisy:
@@ -113,7 +112,7 @@ def main() -> int:
     options = parser.parse_args()
     arms = _chosen(parser, options.only)
     out: Path = options.output
-    shutil.rmtree(out, ignore_errors=True)
+    fresh_folder(out)
     model = demo_spacy.build(out / "spacy")
     _held_out(out)
     for name in dict.fromkeys(arm.data for arm in arms):

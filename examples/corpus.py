@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+_MARK = ".groundwork-example"  # in a folder that may be emptied
 SAFE_SCORES = {"punsafe": 0.03, "pwatermark": 0.2, "similarity": 0.31}
 
 
@@ -53,6 +55,19 @@ def write_metadata(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     for number, part in enumerate(np.array_split(order, 2)):
         table = pa.Table.from_pylist([rows[i] for i in part], schema)
         pq.write_table(table, folder / f"laion-{number}.parquet")
+
+
+def fresh_folder(folder: Path) -> None:
+    """Empty the folder of an earlier run of the examples, or make it.
+
+    Raises:
+        SystemExit: It holds something else, which is left alone.
+    """
+    if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
+        sys.exit(f"{folder} holds something that is not of the examples; give another --output")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / _MARK).touch()
 
 
 def run_command(command: str) -> int:

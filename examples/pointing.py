@@ -30,6 +30,9 @@ MODEL = (
     f" projector.mlp_size=352 vision.image_size={SIDE} vision.patch_size=16 vision.width=128"
     " vision.num_layers=3 vision.mlp_size=352"
 )
+RESULTS = "evaluation.json"
+"""What `evaluate` writes into a training run's folder."""
+
 _BATCH = 64
 _ANSWER = 40  # tokens: two boxes; what an untrained model writes has no end
 
@@ -104,7 +107,7 @@ def evaluate(run: Path, held_out: Path) -> Report:
     Raises:
         RuntimeError: The command failed; it has said why.
     """
-    file = run / "evaluation.json"
+    file = run / RESULTS
     code = run_command(
         f"cogvlm.evaluate --checkpoint {run} --data rec={held_out} --all_phrases --batch 50"
         f" --max_new_tokens {_ANSWER} --json {file}"

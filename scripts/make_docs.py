@@ -2,8 +2,8 @@
 
 `docs/filters.md` from the filters, `docs/options.md` from the options, `docs/outcomes.md`
 from the outcomes, `docs/model_settings.md` from the model's config, `docs/training_settings.md`
-and the table in `docs/training.md` from the trainer's. A test compares them with what stands in
-the tree.
+and the table in `docs/training.md` from the trainer's, the tables in `docs/recipes.md` from
+`examples.costs`. A test compares them with what stands in the tree.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from cogvlm.augment import Augment
 from cogvlm.presets import PRESETS as MODELS
 from cogvlm.train_config import TrainConfig
 from cogvlm.train_presets import ABLATIONS, RECIPES, Recipe
+from examples import costs
 from pipelines.ground_job.options import (
     BOX_OPTIONS,
     LABEL_OPTIONS,
@@ -154,17 +155,24 @@ def model_settings_page() -> str:
 
 
 def training_page() -> str:
-    """Return the page on training with a fresh table of presets; the rest of it is written by hand.
-
-    The table stands between two comments.
-    """
-    page = DOCS.joinpath("training.md").read_text(encoding="utf-8")
-    before, start, rest = page.partition("<!-- presets: made by `make docs` -->\n")
-    _, end, after = rest.partition("<!-- end of presets -->\n")
-    assert start and end
+    """Return the page on training with a fresh table of presets."""
     rows = _table(("preset", "what", "trains", "learning rate", "steps x batch", "px", "from"))
     rows += [_recipe_row(name, make) for name, make in RECIPES.items()]
-    return before + start + _page(rows) + end + after
+    return _filled_in("training.md", "presets", rows)
+
+
+def recipes_page() -> str:
+    """Return the page on recipes with fresh tables of costs."""
+    return _filled_in("recipes.md", "costs", costs.tables(costs.Assumed()))
+
+
+def _filled_in(name: str, block: str, lines: Iterable[str]) -> str:
+    """Return a hand-written page with fresh lines between the two comments of a block."""
+    page = DOCS.joinpath(name).read_text(encoding="utf-8")
+    before, start, rest = page.partition(f"<!-- {block}: made by `make docs` -->\n")
+    _, end, after = rest.partition(f"<!-- end of {block} -->\n")
+    assert start and end, f"{name} has no block {block}"
+    return before + start + _page(lines) + end + after
 
 
 def _recipe_row(name: str, make: Callable[[], Recipe]) -> str:
@@ -266,6 +274,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "columns.md": columns_page,
     "model_settings.md": model_settings_page,
     "training.md": training_page,
+    "recipes.md": recipes_page,
     "training_settings.md": training_settings_page,
 }
 
