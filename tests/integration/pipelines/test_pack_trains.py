@@ -19,6 +19,8 @@ from shared_data import shared_data
 
 from cogvlm import train
 from cogvlm.watch import read_log
+from grounding import grit
+from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards import lint, manifest
 from shards.store import Store
 
@@ -140,3 +142,26 @@ def test_published_records_train(make: Callable[[Path, Path], Set], tmp_path: Pa
     made = make(RECORDS / "formats", tmp_path / "set")
     step = trained(packed(made, tmp_path), TASKS[made.level], tmp_path)
     assert step["loss"] > 0
+
+
+@needs_records
+def test_published_grit_rows_train(tmp_path: Path) -> None:
+    assert RECORDS is not None
+    rows = list(grit.read(RECORDS / "formats" / "grit" / "grit_sample.parquet"))
+    records = []
+    for number, row in enumerate(rows):
+        assert isinstance(row, grit.GritRecord)
+        boxes: dict[tuple[int, int], list[Any]] = {}
+        for chunk in row.noun_chunks:
+            boxes.setdefault(chunk.span, []).append(chunk.box_xyxy)
+        phrases = tuple(
+            AnnotatedPhrase(start=start, end=end, boxes_xyxy=tuple(found))
+            for (start, end), found in boxes.items()
+        )
+        records.append(
+            Annotated(image_id=str(row.id), caption=row.caption, phrases=phrases, source="grit",
+                      source_file="grit_sample.parquet", source_row=number)
+        )  # fmt: skip
+    write_shards(records, lambda _: pack_files.picture(0), tmp_path / "run")
+    assert [str(each) for each in lint.lint(Store(tmp_path / "run"))] == []
+    assert trained(tmp_path / "run", "grounded_caption", tmp_path)["loss"] > 0
