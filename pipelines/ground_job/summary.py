@@ -45,6 +45,7 @@ def lines(run: GroundRun) -> list[str]:
         left = ", ".join(f"{name} {count:,}" for name, count in line.left_out.items() if count)
         told.append(f"{line.stage:<10}{line.into:>14,}{line.out:>14,}  {left or 'nothing'}")
     facts = run.facts
+    told += _of_labels(run)
     if "box_outcomes" in facts:
         boxes = ", ".join(f"{name} {count:,}" for name, count in facts["box_outcomes"].items())
         told.append(f"boxes: {boxes or 'none'}")
@@ -66,6 +67,20 @@ def lines(run: GroundRun) -> list[str]:
         )
         told.append(f"output: {run.store.root}")
     return told
+
+
+def _of_labels(run: GroundRun) -> list[str]:
+    """Return what the detector could not see well, or not at all."""
+    labelled = next((line.out for line in run.lines if line.stage == "labels"), 0)
+    enlarged = run.facts.get("upsampled", 0)
+    told = []
+    if enlarged:
+        told.append(
+            f"enlarged by the detector, small things are lost: {enlarged:,} of {labelled:,} images"
+        )
+    problems = run.facts.get("detector_problems", {})
+    named = ", ".join(f"{name} {count:,}" for name, count in problems.items() if count)
+    return [*told, f"detector's problems: {named}"] if named else told
 
 
 def _natural(reach: Reach, share: str) -> str:

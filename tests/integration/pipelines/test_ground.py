@@ -258,7 +258,10 @@ def test_strange_answers_are_counted(
 
 
 def test_enlarged_images_stop_the_job_early(
-    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     detector = Strange([0, 0, 0.5, 0.5], 0.9, upsamples=True)
     monkeypatch.setattr(detecting.DetectorSpec, "load", lambda spec: detector)
@@ -266,7 +269,10 @@ def test_enlarged_images_stop_the_job_early(
     code, errors = jobs.run(flags(pairs, tmp_path), MODULE)
     assert code == 2 and "--allow_upsampled" in errors.splitlines()[-1]
     ground(pairs, tmp_path, "--allow_upsampled", "--stop_after=labels")  # in the same output
-    assert jobs.markers(tmp_path, "labels")
+    (labelled,) = (line for line in capsys.readouterr().out.splitlines() if "enlarged" in line)
+    done = [json.loads(path.read_text())["result"] for path in jobs.markers(tmp_path, "labels")]
+    count = sum(each["outcomes"]["labelled"] for each in done)
+    assert labelled.endswith(f"small things are lost: {count} of {count} images")
 
 
 def test_a_run_of_another_job_is_left_alone(pairs: Path, grounded: Path, tmp_path: Path) -> None:
