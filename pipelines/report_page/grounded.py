@@ -129,13 +129,16 @@ def _overlay(
 ) -> Svg:
     """Return the boxes, to be laid over the whole picture whatever its size."""
     rectangles = [
-        _rectangle(row, colours[span], shown(caption[slice(*span)], _PHRASE_CHARS))
+        each
         for span, rows in sorted(boxed.items())
         for row in rows
+        for each in _rectangles(row, colours[span], shown(caption[slice(*span)], _PHRASE_CHARS))
     ]
     return element("svg", *rectangles, viewBox="0 0 100 100", preserveAspectRatio="none")
 
 
-def _rectangle(row: BoxRow, colour: int, phrase: str) -> Svg:
+def _rectangles(row: BoxRow, colour: int, phrase: str) -> tuple[Svg, Svg]:
+    """Return a box on a white one that is wider: it shows on a thing of its own colour as well."""
     x0, y0, x1, y1 = (100 * side for side in row.box_xyxy)
-    return rect(x0, y0, x1 - x0, y1 - y0, f"box p{colour}", f"{phrase} {row.score:.2f}")
+    place = (x0, y0, x1 - x0, y1 - y0)
+    return rect(*place, "halo"), rect(*place, f"box p{colour}", f"{phrase} {row.score:.2f}")
