@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--shots", type=int, default=0, help="examples with images before each question")
     add("--shots_from", metavar="RUN", help="where they are drawn from; default: the data itself")
     add("--max_new_tokens", type=int, help="of an answer; default: as the task needs")
-    add("--dump", metavar="FILE", help="JSON lines: task, key, question, answer, reference, score")
+    add("--dump", metavar="FILE", help="JSON lines of key, question, answer, reference, score")
     add("--json", metavar="FILE", help="all numbers, with fingerprints of checkpoint and data")
     add("--training_data", metavar="RUN,…",
         help="to look for evaluated samples in; default: what the run was trained on")  # fmt: skip

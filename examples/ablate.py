@@ -25,8 +25,8 @@ from cogvlm.watch import read_log
 from examples import demo_spacy, noise, pointing
 from examples.corpus import fresh_folder, run_command, say
 from examples.noise import Noisy
-from examples.pointing import SCENE_PX, Training
-from examples.scenes import Scene, scene
+from examples.pointing import Training, small_scene
+from examples.scenes import Scene
 
 NUM_HELD_OUT = 400
 _FIRST_HELD_OUT = 1_000_000
@@ -70,12 +70,12 @@ class Measured:
 
 def clean(number: int) -> Noisy:
     """Return a scene about which all is said rightly."""
-    return noise.truth(scene(number, SCENE_PX, distinct=True))
+    return noise.truth(small_scene(number))
 
 
 def three(number: int) -> Noisy:
     """Return a scene with three shapes of different kinds."""
-    return noise.truth(scene(number, SCENE_PX, counts=(3,), distinct=True))
+    return noise.truth(small_scene(number, counts=(3,)))
 
 
 DATA = {

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.pointing import SCENE_PX
-from examples.scenes import Scene, Shape, scene
+from examples.pointing import SCENE_PX, small_scene
+from examples.scenes import Scene, Shape
 from grounding.detectors import oracle
 
 WRONG_CAPTIONS = 0.20  # another scene's; half of them end in a file name, as scraped ones do
@@ -35,7 +35,7 @@ class Noisy:
 def noisy(number: int) -> Noisy:
     """Return a scene with one or two shapes, and noise in the shares above."""
     dice = random.Random(f"noise {number}")
-    seen = scene(number, SCENE_PX, distinct=True, twins=TWINS)
+    seen = small_scene(number, twins=TWINS)
     if dice.random() < WRONG_CAPTIONS:
         return _with_another_caption(dice, number, seen)
     boxes = [_found_box(dice, shape) for shape in seen.shapes]
@@ -50,7 +50,7 @@ def truth(seen: Scene) -> Noisy:
 def _with_another_caption(dice: random.Random, number: int, seen: Scene) -> Noisy:
     """Return a scene with the caption of another, the number excepted: captions are unique."""
     other = number + 10_000_000
-    said = scene(other, SCENE_PX, distinct=True)
+    said = small_scene(other)
     caption = said.caption.replace(f"scene {other}", f"scene {number}")
     caption += f" IMG_{number:05d}.jpg" if dice.random() < 0.5 else ""
     # A detector takes other shapes for what is not there.

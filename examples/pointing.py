@@ -15,7 +15,7 @@ from pathlib import Path
 import shards
 from examples import tokenizer
 from examples.corpus import Corpus, encoded, run_command, write_metadata
-from examples.scenes import Scene
+from examples.scenes import Scene, scene
 from examples.web import Page, serve
 from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards.image import StoreSpec
@@ -34,6 +34,8 @@ RESULTS = "evaluation.json"
 """What `evaluate` writes into a training run's folder."""
 
 _BATCH = 64
+# A tower's blocks end in norms: beside them patches and positions, drawn small, count for little.
+_POSITIONS = 5
 _ANSWER = 40  # tokens: two boxes; what an untrained model writes has no end
 
 
@@ -55,7 +57,8 @@ class Training:
             f"cogvlm.train --preset debug --override {MODEL} {self.override}"
             f" --data rec={self.data} --tokenizer {folder}/tokenizer.json"
             f" --prompts {folder}/prompts --global_batch {_BATCH} --micro_batch {_BATCH}"
-            f" --streams 8 --lr 0.0015 --warmup_steps {min(100, self.steps // 5)} --ema 0"
+            f" --streams 8 --lr 0.0015 --lr_scale patch_and_pos {_POSITIONS}"
+            f" --warmup_steps {min(100, self.steps // 5)} --ema 0"
             f" --snapshot_every 1000 --log_every 100 --seed {self.seed}"
             f" --output {self.output} --steps {self.steps} {self.flags}"
         )
@@ -69,6 +72,11 @@ class Report:
     questions: int
     chance: Mapping[str, float] = field(default_factory=dict)  # the same, of answers that are blind
     unparsable: int = 0
+
+
+def small_scene(number: int, *, counts: Sequence[int] = (1, 2), twins: float = 0.0) -> Scene:
+    """Return a scene of large shapes that the small model can learn; see `examples.scenes`."""
+    return scene(number, SCENE_PX, counts=counts, distinct=True, twins=twins, smallest=1 / 3)
 
 
 def prepare(grounded: Path) -> None:

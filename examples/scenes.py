@@ -65,6 +65,7 @@ def scene(
     counts: Sequence[int] = (1, 2),
     distinct: bool = False,
     twins: float = 0.0,
+    smallest: float = 0.25,
 ) -> Scene:
     """Return scene number `seed`, with shapes that do not overlap.
 
@@ -74,6 +75,7 @@ def scene(
         counts: Numbers of shapes, at most three, of which one is drawn.
         distinct: No two shapes of a kind: no phrase is ambiguous.
         twins: How many of the scenes with two shapes have the same one twice.
+        smallest: Side of a shape, as a share of the picture's height; the largest is half of it.
     """
     dice = random.Random(seed)
     count = dice.choice(counts)
@@ -84,7 +86,7 @@ def scene(
     is_twin = count == 2 and twins > 0 and dice.random() < twins
     names = [names[0]] * 2 if is_twin else names
     shapes = [
-        Shape(*name, _place(dice, cell, size_px[1]), is_twin=is_twin and number == 1)
+        Shape(*name, _place(dice, cell, size_px[1], smallest), is_twin=is_twin and number == 1)
         for number, (name, cell) in enumerate(
             zip(names, _cells(dice, count, *size_px), strict=True)
         )
@@ -106,10 +108,13 @@ def _cells(dice: random.Random, count: int, width: int, height: int) -> list[_Ce
     return [(*corner, *half) for corner in corners]
 
 
-def _place(dice: random.Random, cell: _Cell, height: int) -> tuple[int, int, int, int]:
-    """Return a square box within a cell, a quarter to half of the picture high."""
+def _place(
+    dice: random.Random, cell: _Cell, height: int, smallest: float
+) -> tuple[int, int, int, int]:
+    """Return a square box within a cell, at most half of the picture high."""
     x, y, cell_width, cell_height = cell
-    side = dice.randint(height // 4, min(height // 2, cell_width - 8, cell_height - 4))
+    most = min(height // 2, cell_width - 8, cell_height - 4)
+    side = dice.randint(int(height * smallest), most)
     left = x + dice.randint(2, cell_width - side - 2)
     top = y + dice.randint(2, cell_height - side - 2)
     return (left, top, left + side, top + side)

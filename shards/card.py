@@ -85,7 +85,7 @@ def _level(manifest: Manifest) -> list[str]:
         return [*_conversations(), *more]
     if manifest.level == "document":
         return [*_list("items", _feature("text", "string"), _feature("image", "int64")), *more]
-    return []
+    return more
 
 
 def _conversations() -> list[str]:

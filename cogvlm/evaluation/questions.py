@@ -45,6 +45,7 @@ class Question:
     phrases: tuple[tuple[str, tuple[Box, ...]], ...] = ()  # grounded_caption: with their boxes
     choices: tuple[str, ...] = ()  # of which one is right
     image_id: str = ""  # shared by the samples of one image
+    source_key: str | None = None  # the set's own id
 
 
 @dataclass
@@ -146,7 +147,14 @@ class Maker:
             options=self.options,
         )
         image_id = str(fields.get("image_id") or fields.get("sha256") or raw.key)
-        blank = Question(key=raw.key, place=place, text="", truth="", image_id=image_id)
+        blank = Question(
+            key=raw.key,
+            place=place,
+            text="",
+            truth="",
+            image_id=image_id,
+            source_key=fields.get("source_key"),
+        )
         if self.task == "rec":
             return self._rec(example, blank)
         if self.task == "grounded_caption":
@@ -262,7 +270,9 @@ def _choice_alone(question: Question) -> Question:
     """Check the choices; truth becomes the right one's letter."""
     if not 2 <= len(question.choices) <= len(LETTERS):
         raise UnusableError("no_choices")
-    right = letter_of(question.truth, question.choices)
+    # A choice may be a letter itself, and stand elsewhere.
+    same = [at for at, each in enumerate(question.choices) if each == question.truth]
+    right = same[0] if len(same) == 1 else letter_of(question.truth, question.choices)
     if right is None:
         raise UnusableError("answer_is_no_choice")
     letter = LETTERS[right]

@@ -69,6 +69,7 @@ class Answer:
     """A line of the dump."""
 
     key: str
+    source_key: str | None  # the set's own id: a judge may know no other
     question: str
     answer: str
     reference: Sequence[str]
@@ -188,8 +189,8 @@ def _result(
 
 def _answers(questions: Sequence[Question], said: Sequence[str], score: Score) -> list[Answer]:
     return [
-        Answer(question.key, question.text, answer, question.references, value)
-        for question, answer, value in zip(questions, said, score.each, strict=True)
+        Answer(each.key, each.source_key, each.text, answer, each.references, value)
+        for each, answer, value in zip(questions, said, score.each, strict=True)
     ]
 
 

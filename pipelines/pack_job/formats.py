@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.pack_job import annotated, conversations, documents, flan, own_boxes, visual7w, vqa
+from pipelines.pack_job import (
+    annotated,
+    benchmarks,
+    captions,
+    conversations,
+    documents,
+    flan,
+    own_boxes,
+    visual7w,
+    vqa,
+)
 from pipelines.pack_job.reading import Reader
 
 
@@ -120,6 +130,81 @@ FORMATS = {
             endings=(".json",),
             annotations="image_data.json",
             coco=True,
+        ),
+        Format(
+            name="coco_captions",
+            level="image_text",
+            reader=captions.coco_captions,
+            about="COCO's captions",
+            endings=(".json",),
+            coco=True,
+        ),
+        Format(
+            name="nocaps",
+            level="image_text",
+            reader=captions.nocaps,
+            about="NoCaps: captions in COCO's form, of other images",
+            endings=(".json",),
+        ),
+        Format(
+            name="karpathy",
+            level="image_text",
+            reader=captions.karpathy,
+            about="Karpathy's splits of COCO's or Flickr30k's captions",
+            endings=(".json",),
+            coco=True,
+        ),
+        Format(
+            name="textvqa",
+            level="dialogue",
+            reader=benchmarks.textvqa,
+            about="TextVQA's questions with their answers",
+            endings=(".json",),
+        ),
+        Format(
+            name="docvqa",
+            level="dialogue",
+            reader=benchmarks.docvqa,
+            about="DocVQA's or InfographicVQA's questions with their answers",
+            endings=(".json",),
+        ),
+        Format(
+            name="vizwiz",
+            level="dialogue",
+            reader=benchmarks.vizwiz,
+            about="VizWiz's questions with their answers",
+            endings=(".json",),
+        ),
+        Format(
+            name="gqa",
+            level="dialogue",
+            reader=benchmarks.gqa,
+            about="GQA's questions with their answers",
+            endings=(".json",),
+            coco=True,
+            ids=False,
+        ),
+        Format(
+            name="pope",
+            level="dialogue",
+            reader=benchmarks.pope,
+            about="POPE's lines of questions, whatever they end in",
+            endings=(".json", *_LINES),
+            coco=True,
+        ),
+        Format(
+            name="scienceqa",
+            level="dialogue",
+            reader=benchmarks.scienceqa,
+            about="ScienceQA's problems.json",
+            endings=(".json",),
+        ),
+        Format(
+            name="mm_vet",
+            level="dialogue",
+            reader=benchmarks.mm_vet,
+            about="mm-vet.json",
+            endings=(".json",),
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""JSON lines and JSON arrays of records, with a reason for what is no record."""
+"""JSON lines, JSON arrays and whole JSON files of records, with a reason for what is no record."""
 
 from __future__ import annotations
 
@@ -61,6 +61,30 @@ def whole(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{os.fspath(path)}: there is no such file") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)}: no JSON ({error})") from error
+
+
+def listed(values: Any, name: str, path: str, wanted: str) -> list[Raw]:
+    """Return the list of objects under a name of a whole file; `wanted` says what to give.
+
+    Raises:
+        ValueError: There is no such list.
+    """
+    found = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(f"{path}: no list {name!r} in it; {wanted}")
+    return found
+
+
+def by_id(path: str, wanted: str) -> list[Raw]:
+    """Return the objects of a file `{id: object}`, each with its `id` and its `row`.
+
+    Raises:
+        ValueError: It is another file; `wanted` says what to give.
+    """
+    values = whole(path)
+    if not isinstance(values, dict) or not all(isinstance(each, dict) for each in values.values()):
+        raise ValueError(f"{path}: no objects by their ids; {wanted}")
+    return [{**each, "id": name, "row": row} for row, (name, each) in enumerate(values.items())]
 
 
 def tried(

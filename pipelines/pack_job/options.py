@@ -24,7 +24,11 @@ SET_OPTIONS = (
     output("pack", "images", "folder or .tar with the images; repeatable", repeat=True),
     output("pack", "image_pattern", "name of an image's file, such as {:0>12}.jpg"),
     output("pack", "source", "name of the set, for the samples' field source"),
-    output("pack", "split", "of Flickr30k Entities, RefCOCO, Visual7W: train, val, test, testA, …"),
+    output(
+        "pack",
+        "split",
+        "of Flickr30k Entities, RefCOCO, Visual7W, Karpathy, ScienceQA: train, val, test, testA, …",
+    ),
     output("pack", "exclude", "file with ids of images that must not be used, one a line"),
     output(
         "pack",

@@ -162,15 +162,15 @@ def document(origin: Origin, items: Sequence[Mapping[str, Any]], images: Sequenc
     )
 
 
-def plain_text(origin: Origin, text: str) -> Record:
-    """Return a text.
+def plain_text(origin: Origin, text: str, images: Sequence[str] = ()) -> Record:
+    """Return a text, or the caption of an image.
 
     Raises:
         BadRecordError: `no_text`.
     """
     if not text.strip():
         raise BadRecordError("no_text", "nothing but blanks")
-    return Record(origin=origin, text=text, fields={})
+    return Record(origin=origin, text=text, images=tuple(images), fields={})
 
 
 def grounded(found: Annotated, image: str, origin: Origin) -> Record:

@@ -167,7 +167,7 @@ def _exclude(values: argparse.Namespace, form: Format) -> frozenset[str]:
     """
     if values.exclude and not form.ids:
         raise ValueError(
-            f"--exclude: {form.name} gave its images new numbers, so that no list of ids fits; "
+            f"--exclude: {form.name} has new numbers for COCO's images, so that no list fits; "
             "type --allow_eval_overlap to take it as it is"
         )
     if form.coco and not values.exclude and not values.allow_eval_overlap:

@@ -132,7 +132,8 @@ def contract_fields(
         "contract_version": CONTRACT_VERSION,
     }
     common = {name: known.get(name) for name in JSON_FIELDS}
-    shared = {"image_id": origin.image_id} if record.fields else {}  # a text adds nothing
+    is_text = not record.fields and not record.images  # which adds nothing
+    shared = {} if is_text else {"image_id": origin.image_id}
     return {**common, **record.fields, **shared}
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines.pack_job.lines import Raw, tried, whole
+from pipelines.pack_job.lines import Raw, listed, tried, whole
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import (
     Bad,
@@ -27,16 +27,17 @@ from pipelines.pack_job.records import (
 _PATTERN = "COCO_{}_{{:0>12}}.jpg"
 _NAMED = re.compile(r"(?:train|val|test)\w+")
 _IMAGES = "train2014"  # where the file does not name its images
+_WANTED = "--input has the questions, --annotations the answers"
 
 
 def vqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read a file of questions with `--annotations`."""
     assert options.annotations is not None
     asked, answered = whole(unit.path), whole(options.annotations)
-    questions = _list(asked, "questions", unit.path)
+    questions = listed(asked, "questions", unit.path, _WANTED)
     known = {
         str(each.get("question_id")): each
-        for each in _list(answered, "annotations", options.annotations)
+        for each in listed(answered, "annotations", options.annotations, _WANTED)
     }
     named = str(asked.get("data_subtype"))
     pattern = _PATTERN.format(named if _NAMED.fullmatch(named) else _IMAGES)
@@ -76,12 +77,3 @@ def most_common(annotation: Mapping[str, Any], answers: Sequence[str]) -> str:
     if not said:
         raise BadRecordError("empty_answer", "nobody answered")
     return said.most_common(1)[0][0]
-
-
-def _list(values: Any, name: str, path: str) -> list[Mapping[str, Any]]:
-    found = values.get(name) if isinstance(values, dict) else None
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise ValueError(
-            f"{path}: no list {name!r} in it; --input has the questions, --annotations the answers"
-        )
-    return found

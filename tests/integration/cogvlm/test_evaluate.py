@@ -77,7 +77,9 @@ def test_a_random_model_end_to_end(folder: Path, capsys: pytest.CaptureFixture[s
     told = call(folder, data, "--max_new_tokens", 6, "--dump", dump, "--batch", 5)
     lines = [json.loads(line) for line in dump.read_text().splitlines()]
     assert len(lines) == sum(each["questions"] for each in told["entries"])
-    assert {*lines[0]} == {"task", "key", "question", "answer", "reference", "score"}
+    assert {*lines[0]} == {
+        *("task", "key", "source_key", "question", "answer", "reference", "score"),
+    }
     assert [each["task"] for each in told["entries"]] == [task for task, _ in _pairs(data)]
     rec = told["entries"][0]
     assert rec["accuracy"] == 0

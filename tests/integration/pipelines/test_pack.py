@@ -111,7 +111,13 @@ def test_every_format_becomes_shards_that_keep_the_contract(name: str, tmp_path:
         )
 
 
-@pytest.mark.parametrize("name", ["llava_instruct", "vqa", "visual7w", "mmc4", "flan", "refcoco"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("llava_instruct", "vqa", "visual7w", "mmc4", "flan", "refcoco"),
+        *("coco_captions", "scienceqa"),
+    ],
+)
 def test_runs_open_by_their_card(name: str, tmp_path: Path) -> None:
     import datasets
 
@@ -368,6 +374,7 @@ REFUSALS: dict[str, tuple[str, list[str], str]] = {
     "images of texts": ("flan", ["--images=."], "flan has none"),
     "no exclusions": ("flickr30k_entities", ["--exclude=/nowhere"], "no such file"),
     "renumbered": ("sft_311k", ["--exclude=x"], "new numbers"),
+    "renumbered by others": ("gqa", ["--exclude=x"], "new numbers"),
     "second file": ("flan", ["--annotations=x"], "has no such"),
     "box format": ("mmc4", ["--box_format=xyxy_px"], "is for --format boxes_jsonl"),
     "pattern": ("mmc4", ["--image_pattern={x}.jpg"], "give one like"),
@@ -388,6 +395,7 @@ def test_mistakes_are_told_in_one_line(
     [
         *("llava_instruct", "vqa", "visual7w", "sft_311k"),
         *("coco_detection", "refcoco", "visual_genome"),
+        *("coco_captions", "karpathy", "gqa", "pope"),
     ],
 )
 def test_coco_images_need_a_word_about_test_sets(tmp_path: Path, name: str) -> None:
@@ -400,11 +408,14 @@ def test_coco_images_need_a_word_about_test_sets(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("llava_instruct", 1), ("refcoco", 3), ("visual_genome", 1), ("visual7w", 2)],
+    [
+        *(("llava_instruct", 1), ("refcoco", 3), ("visual_genome", 1), ("visual7w", 2)),
+        *(("coco_captions", 2), ("karpathy", 2), ("pope", 2)),
+    ],
 )
 def test_excluded_images_are_counted(tmp_path: Path, name: str, count: int) -> None:
     unwanted = tmp_path / "ids.txt"
-    unwanted.write_text("000000000009\n5\n77\n")
+    unwanted.write_text("000000000009\n5\n77\n8\n310196\n")
     made = SETS[name](tmp_path / "set")
     run = pack(made, tmp_path / "run", f"--exclude={unwanted}")
     assert left_out(run)["excluded"] == count

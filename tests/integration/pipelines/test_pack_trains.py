@@ -24,8 +24,14 @@ from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards import lint, manifest
 from shards.store import Store
 
-TASKS = {"dialogue": "dialogue", "document": "document", "text": "text", "grounded": "rec"}
-TASKS_OF = {"vqa": "vqa", "visual7w": "grounded_vqa", "coco_detection": "caption"}
+TASKS = {
+    **{"dialogue": "dialogue", "document": "document", "text": "text", "grounded": "rec"},
+    "image_text": "caption",
+}
+TASKS_OF = {
+    **{"vqa": "vqa", "visual7w": "grounded_vqa", "coco_detection": "caption"},
+    **dict.fromkeys(("textvqa", "docvqa", "vizwiz", "gqa", "pope"), "vqa"),
+}
 
 RECORDS = shared_data()
 needs_records = pytest.mark.skipif(

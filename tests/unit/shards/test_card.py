@@ -74,7 +74,7 @@ def test_every_level_declares_its_members_and_fields(level: str) -> None:
         [] if level == "text" else ["jpg", *several]
     )
     more = {
-        "image_text": set(),
+        "image_text": {"image_id"},
         "grounded": {
             *("noun_chunks", "ref_exps", "phrases"),
             *("detector", "score_threshold", "image_id"),

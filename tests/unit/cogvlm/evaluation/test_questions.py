@@ -106,14 +106,16 @@ def test_choices(tmp_path: Path) -> None:
         talk({"content": "Which one?"}, {"content": "A"}, choices=["x", "y"]),
         talk({"content": "None?"}, {"content": "A"}),
         talk(asks, {"content": "a bird"}),
+        talk({"content": "Whose?"}, {"content": "A"}, choices=["B", "A"]),
     ]
     found = asked(tmp_path / "a", samples, "dialogue", "choice")
     first = next(each for each in found.questions if each.text.startswith("Which?"))
     assert first.text.startswith("Which?\nA. a dog\nB. a cat\nAnswer with")
-    assert first.truth == "B"
+    letters = {each.text.split("?")[0]: each.truth for each in found.questions}
+    assert letters == {"Which": "B", "Which one": "A", "Whose": "B"}
     assert found.skipped == Counter({"no_choices": 1, "answer_is_no_choice": 1})
     alone = asked(tmp_path / "a", samples, "dialogue", "choice_likelihood").questions
-    assert {each.text for each in alone} == {"Which?", "Which one?"}
+    assert {each.text for each in alone} == {"Which?", "Which one?", "Whose?"}
 
 
 @pytest.mark.parametrize(
