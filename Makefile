@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGE ?= groundwork-worker
 
-.PHONY: setup demo learn test test-golden verify-glip verify-official check bench docs image lock format
+.PHONY: setup demo learn learn-ablate test test-golden verify-glip verify-official check bench docs image lock format
 
 setup: $(READY)
 
@@ -20,6 +20,9 @@ demo: setup
 
 learn: setup
 	$(BIN)/python -m examples.learn
+
+learn-ablate: setup
+	$(BIN)/python -m examples.ablate
 
 test: setup
 	NO_ALBUMENTATIONS_UPDATE=1 $(BIN)/python -m pytest

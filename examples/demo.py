@@ -59,8 +59,8 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--scenes", type=int, default=3000, help="rendered for the web (default 3000)")
-    add("--steps", type=int, default=700, help="of the training (default 700)")
+    add("--scenes", type=int, default=4000, help="rendered for the web (default 4000)")
+    add("--steps", type=int, default=1000, help="of the training (default 1000)")
     add("--output", type=Path, default=Path("demo-out"), help="is emptied (default demo-out)")
     options = parser.parse_args()
     out: Path = options.output
@@ -82,8 +82,8 @@ def main() -> int:
 
 
 def pictured(number: int) -> Scene:
-    """Return a scene of the demo, each of whose phrases names one shape."""
-    return scene(number, counts=(1, 2, 2), distinct=True)
+    """Return a scene of the demo; two of three have two shapes, as the two-box rule wants."""
+    return scene(number, counts=(1, 2, 2), distinct=True, smallest=1 / 3)
 
 
 def _filter(out: Path, num_scenes: int, told: Told) -> None:
