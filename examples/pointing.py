@@ -71,7 +71,6 @@ class Report:
     accuracy: float  # share of boxes that overlap the truth by half
     questions: int
     chance: Mapping[str, float] = field(default_factory=dict)  # the same, of answers that are blind
-    unparsable: int = 0
 
 
 def small_scene(number: int, *, counts: Sequence[int] = (1, 2), twins: float = 0.0) -> Scene:
@@ -127,7 +126,6 @@ def evaluate(run: Path, held_out: Path) -> Report:
         accuracy=entry["accuracy"],
         questions=entry["questions"],
         chance={name: each["accuracy"] for name, each in entry["chance"].items()},
-        unparsable=sum(entry["unparsable"].values()),
     )
 
 

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from grounding.samples import BoxRow, Grounding
+from shards import parquet
 from shards.phrases import Phrase
 from shards.store import Store
 
@@ -86,5 +85,5 @@ def _row(phrase: Phrase, box: Mapping[str, Any]) -> BoxRow:
 
 def _rows(store: Store, name: str) -> list[dict[str, Any]]:
     with store.open(name) as file:
-        rows: list[dict[str, Any]] = pq.ParquetFile(file).read().to_pylist()
+        rows: list[dict[str, Any]] = parquet.read(file).to_pylist()
     return rows

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines import fetch_img2dataset, guarded_fetch
 from pipelines.engine import EngineConfig
@@ -81,7 +80,7 @@ class _Shard:
 
     def _plan(self) -> pa.Table:
         with self.store.open(self.item.plan) as file:
-            table = pq.ParquetFile(file).read_row_group(self.item.row_group)
+            table = parquet.read(file, row_group=self.item.row_group)
         assert table.num_rows == self.item.rows, (self.item, table.num_rows)
         return table.select(PLAN.names)
 

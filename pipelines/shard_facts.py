@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipelines.leases import Running
+from shards import parquet
 from shards.image import Stored
 from shards.outcomes import TRANSIENT, Outcome
 from shards.store import Store
@@ -110,7 +109,7 @@ class Facts:
 def take_over(store: Store, name: str, facts: Facts) -> None:
     """Fill in what the published generation of a shard settled: all but transient failures."""
     with store.open(f"shards/{name}.parquet") as file:
-        rows = pq.ParquetFile(file).read().to_pylist()
+        rows = parquet.read(file).to_pylist()
     for index, row in enumerate(rows):
         if row["outcome"] == Outcome.SUCCESS:
             data = store.read_range(f"shards/{name}.tar", row["tar_offset"], row["tar_size"])

@@ -1,4 +1,4 @@
-"""The one writer of parquet: the same rows give the same bytes, however they were chunked.
+"""Parquet in one way: the same rows give the same bytes, however they were chunked.
 
 Parquet bytes depend on how rows arrive (chunks, dictionaries, slices), not on threads.
 So every row group is gathered into one contiguous chunk, dictionary columns are stored
@@ -7,7 +7,8 @@ as plain strings (parquet keeps its own dictionary pages), and all settings are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,6 +57,26 @@ def write(
             writer.write_table(_contiguous(group, stored), row_group_size=row_group_rows)
             rows += group.num_rows
     return rows
+
+
+def read(
+    file: IO[bytes], columns: Sequence[str] | None = None, *, row_group: int | None = None
+) -> pa.Table:
+    """Read an open file, or one row group of it, on this thread alone.
+
+    Arrow's threads are not there in a process that a trainer forked. And one that still holds a
+    Python file when the interpreter ends takes the process with it (apache/arrow#34314).
+
+    Args:
+        file: Open for reading.
+        columns: Those wanted; default: all.
+        row_group: The one wanted; default: all.
+    """
+    opened = pq.ParquetFile(file)
+    names = None if columns is None else list(columns)
+    if row_group is None:
+        return opened.read(names, use_threads=False)
+    return opened.read_row_group(row_group, names, use_threads=False)
 
 
 def storage_schema(schema: pa.Schema) -> pa.Schema:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from shards import manifest, selection
+from shards import manifest, parquet, selection
 from shards.manifest import ShardEntry
 from shards.sample import ImageSample, decode_json
 from shards.store import Store
@@ -108,4 +107,4 @@ def _record(parts: dict[str, bytes], where: str) -> Record:
 def read_sidecar(store: Store, shard: ShardEntry) -> pa.Table:
     """Return a shard's sidecar: one row for every planned row."""
     with store.open(shard.sidecar) as file:
-        return pq.ParquetFile(file).read()
+        return parquet.read(file)

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from shards import layout, parquet
 from shards.commit import encode
@@ -109,7 +108,7 @@ def finish(store: Store, name: str) -> Selection:
                 f"{store.url(_file(name, shard))}: no decisions about shard {shard}; "
                 "write them, then finish the selection"
             ) from None
-        kept = pc.sum(pq.read_table(io.BytesIO(data)).column("keep")).as_py() or 0
+        kept = pc.sum(parquet.read(io.BytesIO(data)).column("keep")).as_py() or 0
         shards.append(SelectedShard(shard, kept, len(data), hashlib.sha256(data).hexdigest()))
     made = Selection(name, found.sha256, tuple(shards))
     store.write(_manifest(name), encode(asdict(made)))
@@ -170,7 +169,7 @@ def kept(store: Store, name: str, shard_name: str, keys: pa.Array) -> npt.NDArra
     """
     where = f"selection {name!r} of {store.root}, shard {shard_name}"
     data = store.read(_file(name, shard_name))
-    table = pq.ParquetFile(io.BytesIO(data)).read(["key", "keep"], use_threads=False)
+    table = parquet.read(io.BytesIO(data), ["key", "keep"])
     positions = _positions(table.column("key"), keys, where)
     decisions = table.column("keep").combine_chunks().to_numpy(zero_copy_only=False)
     result: npt.NDArray[np.bool_] = decisions[positions].astype(bool)
@@ -214,7 +213,7 @@ def _sample_keys(store: Store, shard: str) -> pa.Array:
     for kind in kinds:
         try:
             with store.open(layout.sidecar_name(kind, shard)) as file:
-                table = pq.ParquetFile(file).read(["key", "status"], use_threads=False)
+                table = parquet.read(file, ["key", "status"])
         except FileNotFoundError:
             continue
         success = pc.equal(table.column("status").cast(pa.string()), "success")

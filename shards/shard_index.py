@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from shards import selection
+from shards import parquet, selection
 from shards.dataset import Dataset
 from shards.sample_error import SampleError
 from shards.store import Store
@@ -61,8 +60,7 @@ def load_index(dataset: Dataset, shard: int) -> ShardIndex:
 def _sidecar(dataset: Dataset, shard: int) -> ShardIndex:
     with dataset.store.open(dataset.sidecar(shard)) as file:
         columns = ["key", "status", "tar_offset", "tar_size"]
-        # No threads: a worker forked by a trainer may not have Arrow's.
-        table = pq.ParquetFile(file).read(columns, use_threads=False)
+        table = parquet.read(file, columns)
     if missing := set(columns) - set(table.column_names):
         raise TarDamageError(f"{dataset.sidecar(shard)} has no columns {sorted(missing)}")
     table = table.filter(pc.equal(table.column("status"), "success"))

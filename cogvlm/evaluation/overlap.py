@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shards import parquet
 from shards.dataset import Dataset
 from shards.sample_error import SampleError
 from shards.shard_index import load_index
@@ -61,9 +62,8 @@ def _tables(dataset: Dataset) -> Iterator[pa.Table]:
         try:
             kept = load_index(dataset, shard).keys
             with dataset.store.open(dataset.sidecar(shard)) as file:
-                parquet = pq.ParquetFile(file)
-                wanted = [each for each in (KEY, IMAGE) if each in parquet.schema_arrow.names]
-                table = parquet.read(wanted)
+                there = pq.read_schema(file).names
+                table = parquet.read(file, [each for each in (KEY, IMAGE) if each in there])
         except (SampleError, OSError, pa.ArrowInvalid) as error:
             raise ValueError(f"{dataset.spec}, shard {name}: {error}") from error
         yield table.filter(pc.is_in(table.column(KEY), value_set=kept))

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from grounding.align import LabelRules, Labels, align
 from grounding.detector import Detection
@@ -24,6 +23,7 @@ from pipelines.buckets import append_sorted
 from pipelines.ground_job.foreign import contract_fields
 from pipelines.ground_job.labels import LabelOutcome
 from pipelines.leases import Running
+from shards import parquet
 from shards.access import SampleReader
 from shards.commit import Attempt, Result, commit, run_facts
 from shards.dataset import Dataset
@@ -210,5 +210,5 @@ def bucket_of_images(images: Sequence[bytes], num_buckets: int) -> Any:
 
 def _read(store: Store, name: str) -> list[dict[str, Any]]:
     with store.open(name) as file:
-        rows: list[dict[str, Any]] = pq.ParquetFile(file).read().to_pylist()
+        rows: list[dict[str, Any]] = parquet.read(file).to_pylist()
     return rows

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from grounding.detector import Detection, Detector, Span, problems_of
 from pipelines.ground_job.detecting import DetectorSpec
@@ -120,7 +119,7 @@ class _Part:
         """Return the rows of this part that have phrases, with those that were kept."""
         name = f"phrases/{self.item.shard_name}.parquet"
         with self.store.open(name) as file:
-            table = pq.ParquetFile(file).read()
+            table = parquet.read(file)
         part = table.slice(self.item.first, self.item.rows).to_pylist()
         return {
             self.item.first + nth: [p for p in row["phrases"] if p["drop_reason"] is None]

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.ground_job.foreign import contract_fields, encode
 from pipelines.leases import Running
@@ -46,7 +45,7 @@ class PackConfig:
         """Write one shard and commit it."""
         started_s, item = time.time(), PlannedShard(**record)
         with store.open(item.plan) as file:
-            rows = pq.ParquetFile(file).read_row_group(item.row_group).to_pylist()
+            rows = parquet.read(file, row_group=item.row_group).to_pylist()
         assert len(rows) == item.rows, (item, len(rows))
         # In the input's order, so that neighbours are read together.
         order = sorted(range(len(rows)), key=lambda i: (rows[i]["shard"], rows[i]["row"]))

@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from grounding.phrases import PhraseRules, load_extractor
 from pipelines.leases import Running
@@ -109,7 +108,7 @@ def captions(dataset: Dataset, item: ShardItem) -> Iterator[tuple[str, str | Non
 def _of_sidecar(dataset: Dataset, item: ShardItem) -> Iterator[tuple[str, str | None]]:
     keys = load_index(dataset, item.shard).keys[: item.rows]
     with dataset.store.open(dataset.sidecar(item.shard)) as file:
-        table = pq.ParquetFile(file).read(["key", "caption"])
+        table = parquet.read(file, ["key", "caption"])
     rows = pc.index_in(keys, value_set=table.column("key").combine_chunks())
     found = table.column("caption").take(rows)
     for key, caption in zip(keys, found, strict=True):

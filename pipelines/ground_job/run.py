@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from grounding import selection
 from grounding.selection import Cut, Histogram
@@ -28,7 +27,7 @@ from pipelines.launch import Done, read_results
 from pipelines.staged import StagedRun, shard_entry, total
 from pipelines.workplan import planfile
 from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
-from shards import commit, manifest
+from shards import commit, manifest, parquet
 from shards.card import render
 from shards.dataset import Dataset
 from shards.identity import Domain, choice, fraction_threshold
@@ -183,7 +182,7 @@ class GroundRun(StagedRun):
         """Yield the images in the buckets that are kept in part."""
         for name in planfile.read_names(self.store, "choose"):
             with self.store.open(f"choice/{name}.parquet") as file:
-                table = pq.ParquetFile(file).read(["image", "num_boxes"]).combine_chunks()
+                table = parquet.read(file, ["image", "num_boxes"]).combine_chunks()
             boxes, keys = by_image(table)
             ranks = selection.ranks(keys, self.values.seed)
             for row in np.flatnonzero(cut.on_boundary(ranks, boxes)).tolist():

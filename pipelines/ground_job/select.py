@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from grounding.selection import Cut, ranks
 from pipelines.leases import Running
@@ -51,7 +50,7 @@ class SelectConfig:
         """Select from one bucket and commit its plan."""
         started_s, name = time.time(), record["name"]
         with store.open(f"choice/{name}.parquet") as file:
-            rows = pq.ParquetFile(file).read().combine_chunks()
+            rows = parquet.read(file).combine_chunks()
         images = rows.column("image").to_pylist()
         boxes = _boxes_of_image(images, rows.column("num_boxes").to_numpy())
         keys = hex_strings(b"".join(images))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.leases import Running
 from pipelines.pack_job.images import Images
@@ -46,7 +45,7 @@ class PackConfig:
         """Write one shard and commit it."""
         started_s, item = time.time(), PlannedShard(**record)
         with store.open(item.plan) as file:
-            rows = pq.ParquetFile(file).read_row_group(item.row_group).to_pylist()
+            rows = parquet.read(file, row_group=item.row_group).to_pylist()
         assert len(rows) == item.rows, (item, len(rows))
         facts: Counter[str] = Counter(images=0, images_broken=0)
         with Attempt(store, running.item) as attempt:

@@ -140,7 +140,7 @@ def _batches(store: Store, name: str, column: str) -> Iterator[pa.RecordBatch]:
         with store.open(name) as opened:
             file = pq.ParquetFile(opened)
             columns = [each for each in (*_COLUMNS, column) if each in file.schema_arrow.names]
-            yield from file.iter_batches(_BATCH_ROWS, columns=columns)
+            yield from file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(
             f"{store.url(name)}: cannot be read ({error}); python -m pipelines.lint {store.root} "

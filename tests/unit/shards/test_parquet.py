@@ -158,3 +158,13 @@ def test_no_rows_are_a_valid_file(schema: pa.Schema, tmp_path: Path) -> None:
     assert parquet.write(str(path), [], schema) == 0
     assert pq.read_table(path).num_rows == 0
     assert pq.ParquetFile(path).schema_arrow.names == schema.names
+
+
+def test_a_file_is_read_as_a_whole_or_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    parquet.write(str(path), [table()], SCHEMA, GROUP)
+    with path.open("rb") as file:
+        assert parquet.read(file).to_pylist() == table().to_pylist()
+        part = parquet.read(file, ("flag", "url"), row_group=1)
+    assert part.column_names == ["flag", "url"]
+    assert part.to_pylist() == table().select(["flag", "url"]).slice(GROUP, GROUP).to_pylist()
