@@ -28,8 +28,6 @@ from examples.noise import Noisy
 from examples.pointing import Training, small_scene
 from examples.scenes import Scene
 
-NUM_HELD_OUT = 400
-_FIRST_HELD_OUT = 1_000_000
 _GOAL = 0.5  # share of the loss that the rules win back
 _EVERYTHING = "--score_threshold 0.2"  # the floor under which no box was recorded
 # The two-box rule would take more samples from the noisy arms than from the clean ones.
@@ -73,9 +71,14 @@ def clean(number: int) -> Noisy:
     return noise.truth(small_scene(number))
 
 
-def three(number: int) -> Noisy:
+def three_shapes(number: int) -> Scene:
     """Return a scene with three shapes of different kinds."""
-    return noise.truth(small_scene(number, counts=(3,)))
+    return small_scene(number, counts=(3,))
+
+
+def three(number: int) -> Noisy:
+    """Return the same, about which all is said rightly."""
+    return noise.truth(three_shapes(number))
 
 
 DATA = {
@@ -114,7 +117,7 @@ def main() -> int:
     out: Path = options.output
     fresh_folder(out)
     model = demo_spacy.build(out / "spacy")
-    _held_out(out)
+    _held_out(out, options.scenes)
     for name in dict.fromkeys(arm.data for arm in arms):
         if code := _write(name, out / name, options.scenes, model):
             return code
@@ -156,11 +159,9 @@ def _chosen(parser: argparse.ArgumentParser, only: str | None) -> list[Arm]:
     return [by_name[name] for name in wanted]
 
 
-def _held_out(out: Path) -> None:
-    for folder, make in (("held-out", clean), ("held-out-three", three)):
-        numbers = range(_FIRST_HELD_OUT, _FIRST_HELD_OUT + NUM_HELD_OUT)
-        scenes: dict[int, Scene] = {number: make(number).scene for number in numbers}
-        pointing.write_held_out(scenes, out / folder)
+def _held_out(out: Path, num_scenes: int) -> None:
+    for folder, make in (("held-out", small_scene), ("held-out-three", three_shapes)):
+        pointing.write_held_out(pointing.unseen(make, num_scenes), out / folder)
 
 
 def _write(name: str, out: Path, num_scenes: int, model: Path) -> int:

@@ -28,8 +28,6 @@ from examples.pointing import Report, Training
 from examples.scenes import Scene, scene
 from examples.web import Page, serve
 
-_FIRST_HELD_OUT, _NUM_HELD_OUT = 1_000_000, 100
-
 
 class DemoError(Exception):
     """A step failed; the message says how."""
@@ -70,7 +68,7 @@ def main() -> int:
         _filter(out, options.scenes, told)
         _ground(out, told)
         training = _train(out, options.steps, told)
-        _evaluate(out, training, told)
+        _evaluate(out, options.scenes, training, told)
         page = _report(out, training)
     except DemoError as error:
         say(f"demo: {error}")
@@ -151,10 +149,10 @@ def _train(out: Path, steps: int, told: Told) -> Training:
     return training
 
 
-def _evaluate(out: Path, training: Training, told: Told) -> None:
+def _evaluate(out: Path, num_scenes: int, training: Training, told: Told) -> None:
     """Ask the model before and after about scenes that it never saw."""
-    unseen = range(_FIRST_HELD_OUT, _FIRST_HELD_OUT + _NUM_HELD_OUT)
-    held_out = pointing.write_held_out({n: pictured(n) for n in unseen}, out / "held-out")
+    new = pointing.unseen(pictured, num_scenes, how_many=100)
+    held_out = pointing.write_held_out(new, out / "held-out")
     before = _measured(pointing.untrained(training).output, held_out)
     after = _measured(training.output, held_out)
     told.add(

@@ -11,7 +11,6 @@ most one of twenty did. No network; under twenty minutes on two cores.
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import time
 from pathlib import Path
@@ -19,12 +18,9 @@ from pathlib import Path
 from examples import demo_spacy, pointing
 from examples.corpus import fresh_folder, run_command, say
 from examples.pointing import Report, Training, small_scene
-from examples.scenes import Scene
 
 NUM_SCENES = 20_000
-NUM_HELD_OUT = 400
 BAR, BAR_BEFORE = 0.5, 0.05
-_FIRST_HELD_OUT = 1_000_000
 
 
 def main() -> int:
@@ -49,22 +45,12 @@ def main() -> int:
     code = _data(out, options.scenes) or _train(training)
     if code:
         return code
-    held_out = pointing.write_held_out(_unseen(options.scenes), out / "held-out")
+    held_out = pointing.write_held_out(
+        pointing.unseen(small_scene, options.scenes), out / "held-out"
+    )
     before = pointing.evaluate(pointing.untrained(training).output, held_out)
     after = pointing.evaluate(training.output, held_out)
     return _verdict(before, after, options.steps, (time.monotonic() - started) / 60)
-
-
-def _unseen(num_scenes: int) -> dict[int, Scene]:
-    """Return scenes of which no picture was trained on: with one shape, some come twice."""
-    seen = {_look(small_scene(number)) for number in range(num_scenes)}
-    later = ((number, small_scene(number)) for number in itertools.count(_FIRST_HELD_OUT))
-    new = ((number, made) for number, made in later if _look(made) not in seen)
-    return dict(itertools.islice(new, NUM_HELD_OUT))
-
-
-def _look(made: Scene) -> frozenset[tuple[str, str, tuple[int, int, int, int]]]:
-    return frozenset((each.colour, each.kind, each.box_xyxy_px) for each in made.shapes)
 
 
 def _data(out: Path, num_scenes: int) -> int:

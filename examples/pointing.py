@@ -6,9 +6,10 @@ that a large run uses.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,7 @@ MODEL = (
 RESULTS = "evaluation.json"
 """What `evaluate` writes into a training run's folder."""
 
+_FIRST_UNSEEN = 1_000_000  # number of a scene
 _BATCH = 64
 # A tower's blocks end in norms: beside them patches and positions, drawn small, count for little.
 _POSITIONS = 5
@@ -76,6 +78,13 @@ class Report:
 def small_scene(number: int, *, counts: Sequence[int] = (1, 2), twins: float = 0.0) -> Scene:
     """Return a scene of large shapes that the small model can learn; see `examples.scenes`."""
     return scene(number, SCENE_PX, counts=counts, distinct=True, twins=twins, smallest=1 / 3)
+
+
+def unseen(make: Callable[[int], Scene], num_seen: int, how_many: int = 400) -> dict[int, Scene]:
+    """Return scenes that look like none of the first `num_seen`: of simple ones some come twice."""
+    seen = {_look(make(number)) for number in range(num_seen)}
+    later = ((number, make(number)) for number in itertools.count(_FIRST_UNSEEN))
+    return dict(itertools.islice((each for each in later if _look(each[1]) not in seen), how_many))
 
 
 def prepare(grounded: Path) -> None:
@@ -178,6 +187,10 @@ def ground(out: Path, flags: Sequence[str]) -> int:
         f"pipelines.ground --input {out}/run --output {out}/grounded --shard_size 1000"
         f" --workers {_workers()} {' '.join(flags)}"
     )
+
+
+def _look(made: Scene) -> frozenset[tuple[str, str, tuple[int, int, int, int]]]:
+    return frozenset((each.colour, each.kind, each.box_xyxy_px) for each in made.shapes)
 
 
 def _workers() -> int:
