@@ -57,8 +57,8 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--scenes", type=int, default=4000, help="rendered for the web (default 4000)")
-    add("--steps", type=int, default=1000, help="of the training (default 1000)")
+    add("--scenes", type=int, default=3000, help="rendered for the web (default 3000)")
+    add("--steps", type=int, default=700, help="of the training (default 700)")
     add("--output", type=Path, default=Path("demo-out"), help="is emptied (default demo-out)")
     options = parser.parse_args()
     out: Path = options.output
@@ -81,7 +81,7 @@ def main() -> int:
 
 def pictured(number: int) -> Scene:
     """Return a scene of the demo; two of three have two shapes, as the two-box rule wants."""
-    return scene(number, counts=(1, 2, 2), distinct=True, smallest=1 / 3)
+    return scene(number, (160, 120), counts=(1, 2, 2), distinct=True, smallest=1 / 3)
 
 
 def _filter(out: Path, num_scenes: int, told: Told) -> None:
@@ -132,7 +132,7 @@ def _ground(out: Path, told: Told) -> None:
     multi = sum(count >= 2 for count in boxes)
     if not 4 * multi > 3 * len(boxes):
         raise DemoError(f"{multi} of {len(boxes)} grounded images have two boxes, not above 3/4")
-    told.add("grounded samples", f"{len(boxes):,}; {multi / len(boxes):.1%} with two boxes or more")
+    told.add("grounded samples", f"{len(boxes):,}; {multi / len(boxes):.2%} with two boxes or more")
 
 
 def _train(out: Path, steps: int, told: Told) -> Training:

@@ -61,7 +61,8 @@ def _photos(corpus: Corpus, pages: dict[str, Page]) -> None:
 def _scenes(corpus: Corpus, pages: dict[str, Page], scenes: Mapping[int, Scene]) -> None:
     for seed, made in scenes.items():
         pages[f"/scenes/{seed}.jpg"] = Page(encoded(made.image(), "JPEG"))
-        corpus.add(f"/scenes/{seed}.jpg", made.caption, "sample")
+        width, height = made.size_px
+        corpus.add(f"/scenes/{seed}.jpg", made.caption, "sample", WIDTH=width, HEIGHT=height)
 
 
 def _bad_metadata(corpus: Corpus) -> None:
