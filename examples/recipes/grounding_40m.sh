@@ -6,8 +6,8 @@
 #
 # The paper's images are a subset of LAION-400M with captions rewritten by BLIP (LAION-115M); name
 # its columns with COLUMN_NAMES. Images are kept at the detector's own size. The second step labels one
-# shard of a hundred and tells how many images the whole can yield: read it before the third, which
-# is where GPU weeks go. FLAGS go to the grounding job.
+# shard of a hundred and tells how many images the whole can yield. There the script stops: GPU weeks
+# begin with LABEL_ALL=1. FLAGS go to the grounding job.
 source "$(dirname "$0")/common.sh"
 
 DETECTOR=${DETECTOR:-glip:${GLIP:-glip_tiny_model_o365_goldg_cc_sbu.pth}}
@@ -19,10 +19,18 @@ step "$METADATA" $PYTHON -m pipelines.filter \
     --nsfw_missing "${NSFW_MISSING:-keep}" --output "$OUT/pairs" \
     --preset cogvlm --store ground --workers "$WORKERS" ${FILTER_FLAGS:-}
 
-step "$OUT/pairs/manifest.json" $PYTHON -m pipelines.ground \
-    --input "$OUT/pairs" --output "$OUT/forecast" --sample "${SAMPLE:-0.01}" --stop_after choose \
+FORECAST=(
+    $PYTHON -m pipelines.ground --input "$OUT/pairs" --output "$OUT/forecast"
+    --sample "${SAMPLE:-0.01}" --stop_after choose --target "${TARGET:-40000000}"
     --spacy_model "$SPACY_MODEL" --detector "$DETECTOR" --workers "$WORKERS" "$@"
+)
+step "$OUT/pairs/manifest.json" "${FORECAST[@]}"
+if [[ -e $OUT/forecast/run.json ]]; then "${FORECAST[@]}" --dry_run; fi
 
+if [[ -z ${LABEL_ALL:-} ]]; then
+    printf 'read the forecast, then run this again with LABEL_ALL=1\n'
+    exit 0
+fi
 step "$OUT/pairs/manifest.json" $PYTHON -m pipelines.ground \
     --input "$OUT/pairs" --output "$OUT/grounded" --target "${TARGET:-40000000}" \
     --spacy_model "$SPACY_MODEL" --detector "$DETECTOR" ${DEVICES:---devices auto} "$@"

@@ -164,13 +164,24 @@ def test_own_parquet_wants_to_know_about_missing_scores(tmp_path: Path) -> None:
 
 
 def test_grounding_40m(tmp_path: Path, web: str) -> None:
-    rows = metadata(tmp_path / "meta", "generic", web, {})
-    planned_and_done(
-        "grounding_40m", METADATA=rows, OUT=tmp_path / "out", DETECTOR="blobs",
-        SPACY_MODEL=demo_spacy.build(tmp_path / "spacy"), FILTER_FLAGS=FETCH, SAMPLE="0.99",
-        TARGET=NUM_SCENES, DEVICES=" ",
-    )  # fmt: skip
-    assert 0 < samples(tmp_path / "out" / "grounded") <= NUM_SCENES
+    out = tmp_path / "out"
+    given = {
+        "METADATA": metadata(tmp_path / "meta", "generic", web, {}),
+        "OUT": out,
+        "DETECTOR": "blobs",
+        "SPACY_MODEL": demo_spacy.build(tmp_path / "spacy"),
+        "FILTER_FLAGS": FETCH,
+        "SAMPLE": "0.99",
+        "TARGET": NUM_SCENES,
+        "DEVICES": " ",
+    }
+    told = recipe("grounding_40m", **given)
+    assert "run this again with LABEL_ALL=1" in told
+    assert not (out / "grounded").exists(), "the weeks began without a yes"
+    recipe("grounding_40m", LABEL_ALL=1, **given)
+    assert 0 < samples(out / "grounded") <= NUM_SCENES
+    again = recipe("grounding_40m", LABEL_ALL=1, dry_run=True, **given)
+    assert "can be planned when" not in again
 
 
 def test_stages_1_and_2(tmp_path: Path) -> None:
