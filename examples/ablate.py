@@ -1,102 +1,59 @@
 """`make learn-ablate`: what experts, and what our rules, are worth on rendered scenes.
 
-    python -m examples.ablate [--steps N] [--scenes N] [--output FOLDER] [--only ARM,…]
+    python -m examples.ablate [--steps N] [--samples N] [--seeds N] [--output FOLDER] [--only ARM,…]
 
-Every arm is one training of the small model of `examples.learn`, measured on the same unseen
-scenes with their true boxes (three shapes: on unseen scenes with three). The noisy data have wrong
+Every arm is a training of the small model of `examples.learn`, measured on the same unseen scenes
+with their true boxes (three shapes: on unseen scenes with three). The noisy data have wrong
 captions, missed and shifted boxes and ambiguous pairs (`examples.noise`). "noisy" takes all of it;
-"noisy + rules" is the same web through the filters of the `cogvlm` preset, the score threshold
-and the ambiguity rules. How much of the loss that wins back is what the rules are worth here.
+"noisy + rules" is a web of the same kind through the filters of the `cogvlm` preset, the score
+threshold and the ambiguity rules. How much of the loss that wins back is what the rules are worth.
 
-The order of the arms is printed as measured. No time bar: about eight minutes an arm on two cores.
+All arms learn from as many samples, of which each gives a question: the web has more rows than
+anybody trains on, so a larger web makes up for what the rules leave out. "rules on the same web"
+goes without: it has what the rules leave of as many rows as "noisy" was made of.
+
+The order of the arms is printed as measured. No time bar: about 18 minutes a training on one core,
+as many trainings at a time as there are cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 from cogvlm.watch import read_log
-from examples import demo_spacy, noise, pointing
+from examples import asked, demo_spacy, noise, pointing
+from examples.arms import ARMS, DATA, Arm, three_shapes
 from examples.corpus import fresh_folder, run_command, say
 from examples.noise import Noisy
 from examples.pointing import Training, small_scene
-from examples.scenes import Scene
 
 _GOAL = 0.5  # share of the loss that the rules win back
-_EVERYTHING = "--score_threshold 0.2"  # the floor under which no box was recorded
 # The two-box rule would take more samples from the noisy arms than from the clean ones.
 _ANY_SHARE = "--two_box_share 1/100"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """A web of scenes and how it is filtered and grounded."""
-
-    make: Callable[[int], Noisy]
-    preset: str = "cogvlm"
-    ground: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One training."""
-
-    name: str
-    data: str
-    override: str = ""
-    flags: str = ""
-    held_out: str = "held-out"
+_Web = Mapping[int, Noisy]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of an arm."""
+    """What came of a training."""
 
     arm: str
+    seed: int
     samples: int
+    empty_slots: int  # of the batches; the last batch of an epoch has some
     loss: float  # mean of the last hundred steps, nats per target
     accuracy: float
     questions: int
     minutes: float
-
-
-def clean(number: int) -> Noisy:
-    """Return a scene about which all is said rightly."""
-    return noise.truth(small_scene(number))
-
-
-def three_shapes(number: int) -> Scene:
-    """Return a scene with three shapes of different kinds."""
-    return small_scene(number, counts=(3,))
-
-
-def three(number: int) -> Noisy:
-    """Return the same, about which all is said rightly."""
-    return noise.truth(three_shapes(number))
-
-
-DATA = {
-    "clean": Data(make=clean),
-    "three": Data(make=three),
-    "noisy": Data(make=noise.noisy, preset="none", ground=_EVERYTHING),
-    "ruled": Data(make=noise.noisy),
-}
-_NO_EXPERTS = "expert.layers=none"
-ARMS = (
-    Arm(name="experts", data="clean"),
-    Arm(name="no experts", data="clean", override=_NO_EXPERTS),
-    # The language model and the tower stay as they were drawn: there are no weights to start from.
-    Arm(name="adapter only", data="clean", override=_NO_EXPERTS, flags="--trains adapter boi_eoi"),
-    Arm(name="three shapes", data="three", held_out="held-out-three"),
-    Arm(name="noisy", data="noisy", flags="--keep_ambiguous"),
-    Arm(name="noisy + rules", data="ruled"),
-)
 
 
 def main() -> int:
@@ -107,43 +64,47 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--steps", type=int, default=2000, help="of each training (default 2000)")
-    add("--scenes", type=int, default=20_000, help="of each web (default 20,000)")
-    add("--seed", type=int, default=0, help="of the trainings (default 0)")
+    add("--steps", type=int, default=3000, help="of each training (default 3000)")
+    add("--samples", type=int, default=16_000, help="of each arm (default 16,000)")
+    add("--seeds", type=int, default=2, help="of the arms that the goal compares (default 2)")
     add("--output", type=Path, default=Path("ablate-out"), help="is emptied (default ablate-out)")
     add("--only", help="arms, separated by commas; default: all of them")
     options = parser.parse_args()
     arms = _chosen(parser, options.only)
     out: Path = options.output
     fresh_folder(out)
+    webs = {
+        name: {number: DATA[name].make(number) for number in range(_rows(name, options.samples))}
+        for name in dict.fromkeys(arm.data for arm in arms)
+    }
+    _held_out(out, webs.values())
     model = demo_spacy.build(out / "spacy")
-    _held_out(out, options.scenes)
-    for name in dict.fromkeys(arm.data for arm in arms):
-        if code := _write(name, out / name, options.scenes, model):
+    for name, web in webs.items():
+        if code := _write(name, web, out / name, model):
             return code
-    results = []
-    for arm in arms:
-        measured = _measure(arm, out, options.steps, options.seed)
-        if measured is None:
-            return 1
-        results.append(measured)
-        (out / "results.json").write_text(json.dumps([*map(asdict, results)], indent=2) + "\n")
-    say(*table(results))
-    return 0
+    data = _of_equal_size(arms, out, options.samples)
+    trainings = [(arm, 0) for arm in arms]
+    trainings += [(arm, s) for s in range(1, options.seeds) for arm in arms if arm.compared]
+    return _train(trainings, data, out, options.steps)
 
 
-def table(results: list[Measured]) -> list[str]:
-    """Return the arms side by side, and what the rules won back."""
-    told = [f"{'arm':<18}{'samples':>9}{'loss':>8}{'accuracy@0.5':>14}{'questions':>11}"]
-    told += [
-        f"{each.arm:<18}{each.samples:>9,}{each.loss:>8.3f}{each.accuracy:>14.3f}"
-        f"{each.questions:>11,}"
-        for each in results
-    ]
-    by_name = {each.arm: each.accuracy for each in results}
-    if {"experts", "noisy", "noisy + rules"} <= by_name.keys():
-        lost = by_name["experts"] - by_name["noisy"]
-        won = by_name["noisy + rules"] - by_name["noisy"]
+def table(results: Sequence[Measured]) -> list[str]:
+    """Return the arms side by side, means over seeds, and what the rules won back."""
+    by_arm: dict[str, list[Measured]] = {}
+    for each in results:
+        by_arm.setdefault(each.arm, []).append(each)
+    told = [f"{'arm':<24}{'samples':>9}{'loss':>8}{'accuracy@0.5':>14}{'questions':>11}  by seed"]
+    accuracy: dict[str, float] = {}
+    for name, found in by_arm.items():
+        accuracy[name] = fmean(each.accuracy for each in found)
+        told.append(
+            f"{name:<24}{found[0].samples:>9,}{fmean(each.loss for each in found):>8.3f}"
+            f"{accuracy[name]:>14.3f}{found[0].questions:>11,}  "
+            + " ".join(f"{each.accuracy:.3f}" for each in found)
+        )
+    if {"experts", "noisy", "noisy + rules"} <= accuracy.keys():
+        lost = accuracy["experts"] - accuracy["noisy"]
+        won = accuracy["noisy + rules"] - accuracy["noisy"]
         told.append(
             f"noise took {lost:.3f} of the accuracy, the rules won back {won:.3f}"
             + (f": {won / lost:.0%} (goal {_GOAL:.0%})" if lost > 0 else "")
@@ -159,23 +120,27 @@ def _chosen(parser: argparse.ArgumentParser, only: str | None) -> list[Arm]:
     return [by_name[name] for name in wanted]
 
 
-def _held_out(out: Path, num_scenes: int) -> None:
+def _rows(data: str, samples: int) -> int:
+    return round(DATA[data].rows * samples)
+
+
+def _held_out(out: Path, webs: Iterable[_Web]) -> None:
+    seen = [each.scene for web in webs for each in web.values()]
     for folder, make in (("held-out", small_scene), ("held-out-three", three_shapes)):
-        pointing.write_held_out(pointing.unseen(make, num_scenes), out / folder)
+        pointing.write_held_out(pointing.unseen(make, seen), out / folder)
 
 
-def _write(name: str, out: Path, num_scenes: int, model: Path) -> int:
+def _write(name: str, web: _Web, out: Path, model: Path) -> int:
     """Take a web through filter and grounding."""
     data = DATA[name]
-    made = {number: data.make(number) for number in range(num_scenes)}
-    planted = ", ".join(f"{what} {share:.1%}" for what, share in noise.shares(made).items())
-    say(f"{name}: {num_scenes:,} scenes; {planted}")
+    planted = ", ".join(f"{what} {share:.1%}" for what, share in noise.shares(web).items())
+    say(f"{name}: {len(web):,} scenes; {planted}")
     out.mkdir()
-    detector = noise.write_detector(made.values(), out / "detector.jsonl")
+    detector = noise.write_detector(web.values(), out / "detector.jsonl")
     code = pointing.filter_scenes(
-        {number: each.scene for number, each in made.items()},
+        {number: each.scene for number, each in web.items()},
         out,
-        captions={number: each.caption for number, each in made.items()},
+        captions={number: each.caption for number, each in web.items()},
         flags=f"--preset {data.preset}",
     )
     flags = (f"--detector {detector}", f"--spacy_model {model}", _ANY_SHARE, data.ground)
@@ -185,29 +150,82 @@ def _write(name: str, out: Path, num_scenes: int, model: Path) -> int:
     return code
 
 
-def _measure(arm: Arm, out: Path, steps: int, seed: int) -> Measured | None:
-    """Train an arm and ask it; None where the training failed, which has said why."""
+def _of_equal_size(arms: Sequence[Arm], out: Path, samples: int) -> dict[str, Path]:
+    """Return what each arm learns from: a selection of so many samples that give a question.
+
+    Where a web gives fewer than wanted, all arms get as few.
+    """
+    keys = {
+        name: asked.keys(out / name / "grounded", keep_ambiguous=DATA[name].keep_ambiguous)
+        for name in dict.fromkeys(arm.data for arm in arms)
+    }
+    most = min(samples, *(len(each) for each in keys.values()))
+    data = {}
+    for arm in arms:
+        share = DATA[arm.rows_of].rows / DATA[arm.data].rows if arm.rows_of else 1
+        wanted = keys[arm.data][: min(most, round(share * len(keys[arm.data])))]
+        data[arm.name] = asked.select(out / arm.data / "grounded", _file_name(arm), wanted)
+    return data
+
+
+def _train(
+    trainings: Sequence[tuple[Arm, int]], data: Mapping[str, Path], out: Path, steps: int
+) -> int:
+    """Train and ask, as many at a time as there are cores: small steps do not share out well."""
+    cores = os.cpu_count() or 1
+    jobs = min(cores, len(trainings))
+
+    def one(training: tuple[Arm, int]) -> Measured | None:
+        arm, seed = training
+        return _measure(arm, seed, data[arm.name], out, steps=steps, threads=cores // jobs)
+
+    results: list[Measured] = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for (arm, seed), measured in zip(trainings, pool.map(one, trainings), strict=True):
+            if measured is None:
+                say(f"{arm.name}, seed {seed}: failed; its message is above")
+                continue
+            results.append(measured)
+            written = json.dumps([*map(asdict, results)], indent=2)
+            (out / "results.json").write_text(f"{written}\n", encoding="utf-8")
+    say(*table(results))
+    return 0 if len(results) == len(trainings) else 1
+
+
+def _measure(
+    arm: Arm, seed: int, data: Path, out: Path, *, steps: int, threads: int
+) -> Measured | None:
+    """Train an arm and ask it; None where a command failed, which has said why."""
     started = time.monotonic()
     training = Training(
-        data=out / arm.data / "grounded",
-        output=out / "trained" / arm.name.replace(" ", "_"),
+        data=data,
+        output=out / "trained" / f"{_file_name(arm)}-{seed}",
         steps=steps,
         seed=seed,
         override=arm.override,
-        flags=arm.flags,
+        flags=arm.flags + (" --keep_ambiguous" if DATA[arm.data].keep_ambiguous else ""),
     )
-    if run_command(training.command()):
+    if run_command(training.command(), threads=threads):
         return None
-    report = pointing.evaluate(training.output, out / arm.held_out)
-    losses = [line["loss"] for line in read_log(training.output) if line["kind"] == "step"][-100:]
+    try:
+        report = pointing.evaluate(training.output, out / arm.held_out, threads=threads)
+    except RuntimeError:
+        return None
+    log = [line for line in read_log(training.output) if line["kind"] == "step"]
     return Measured(
         arm=arm.name,
-        samples=pointing.samples(training.data),
-        loss=sum(losses) / len(losses),
+        seed=seed,
+        samples=pointing.samples(data),
+        empty_slots=sum(line["empty"] for line in log),
+        loss=fmean(line["loss"] for line in log[-100:]),
         accuracy=report.accuracy,
         questions=report.questions,
         minutes=round((time.monotonic() - started) / 60, 1),
     )
+
+
+def _file_name(arm: Arm) -> str:
+    return "-".join("".join(c if c.isalpha() else " " for c in arm.name).split())
 
 
 if __name__ == "__main__":

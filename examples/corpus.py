@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import shutil
 import subprocess
@@ -70,10 +71,12 @@ def fresh_folder(folder: Path) -> None:
     (folder / _MARK).touch()
 
 
-def run_command(command: str) -> int:
-    """Run `python -m …` and return its exit code."""
+def run_command(command: str, *, threads: int | None = None) -> int:
+    """Run `python -m …`, on so many threads if given, and return its exit code."""
     say(f"$ python -m {command}")
-    return subprocess.run([sys.executable, "-m", *shlex.split(command)], check=False).returncode
+    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    arguments = [sys.executable, "-m", *shlex.split(command)]
+    return subprocess.run(arguments, env=environment, check=False).returncode
 
 
 def say(*lines: str) -> None:

@@ -14,14 +14,12 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import shards
 from cogvlm.watch import read_log
-from examples import demo_spacy, pointing
+from examples import asked, demo_spacy, pointing
 from examples.corpus import Corpus, fresh_folder, run_command, say, write_metadata
 from examples.planted import plant
 from examples.pointing import Report, Training
@@ -127,7 +125,7 @@ def _ground(out: Path, told: Told) -> None:
             raise DemoError(f"{stage}: {line} does not add up")
     boxes = [
         len({tuple(row[2:6]) for row in json.loads(raw.json)["noun_chunks"]})
-        for raw in _samples(grounded)
+        for raw in asked.raw_samples(grounded)
     ]
     multi = sum(count >= 2 for count in boxes)
     if not 4 * multi > 3 * len(boxes):
@@ -151,7 +149,7 @@ def _train(out: Path, steps: int, told: Told) -> Training:
 
 def _evaluate(out: Path, num_scenes: int, training: Training, told: Told) -> None:
     """Ask the model before and after about scenes that it never saw."""
-    new = pointing.unseen(pictured, num_scenes, how_many=100)
+    new = pointing.unseen(pictured, map(pictured, range(num_scenes)), how_many=100)
     held_out = pointing.write_held_out(new, out / "held-out")
     before = _measured(pointing.untrained(training).output, held_out)
     after = _measured(training.output, held_out)
@@ -187,15 +185,6 @@ def _run(command: str) -> None:
 def _counts(run: Path) -> dict[str, dict[str, Any]]:
     """Return the lines of the accounting, by stage."""
     return dict(json.loads((run / "manifest.json").read_text())["counts"])
-
-
-def _samples(run: Path) -> Iterator[shards.RawSample]:
-    dataset = shards.open_dataset(run)
-    reader = shards.SampleReader(dataset)
-    for shard in range(len(dataset.shards)):
-        for raw in reader.iterate(shard):
-            assert not isinstance(raw, shards.SampleError), raw
-            yield raw
 
 
 if __name__ == "__main__":

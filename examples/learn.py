@@ -45,9 +45,8 @@ def main() -> int:
     code = _data(out, options.scenes) or _train(training)
     if code:
         return code
-    held_out = pointing.write_held_out(
-        pointing.unseen(small_scene, options.scenes), out / "held-out"
-    )
+    seen = map(small_scene, range(options.scenes))
+    held_out = pointing.write_held_out(pointing.unseen(small_scene, seen), out / "held-out")
     before = pointing.evaluate(pointing.untrained(training).output, held_out)
     after = pointing.evaluate(training.output, held_out)
     return _verdict(before, after, options.steps, (time.monotonic() - started) / 60)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,11 +80,14 @@ def small_scene(number: int, *, counts: Sequence[int] = (1, 2), twins: float = 0
     return scene(number, SCENE_PX, counts=counts, distinct=True, twins=twins, smallest=1 / 3)
 
 
-def unseen(make: Callable[[int], Scene], num_seen: int, how_many: int = 400) -> dict[int, Scene]:
-    """Return scenes that look like none of the first `num_seen`: of simple ones some come twice."""
-    seen = {_look(make(number)) for number in range(num_seen)}
+def unseen(
+    make: Callable[[int], Scene], seen: Iterable[Scene], how_many: int = 400
+) -> dict[int, Scene]:
+    """Return new scenes that look like none of those seen: of simple ones some come twice."""
+    looks = {_look(each) for each in seen}
     later = ((number, make(number)) for number in itertools.count(_FIRST_UNSEEN))
-    return dict(itertools.islice((each for each in later if _look(each[1]) not in seen), how_many))
+    new = (each for each in later if _look(each[1]) not in looks)
+    return dict(itertools.islice(new, how_many))
 
 
 def prepare(grounded: Path) -> None:
@@ -117,7 +120,7 @@ def untrained(training: Training) -> Training:
     )
 
 
-def evaluate(run: Path, held_out: Path) -> Report:
+def evaluate(run: Path, held_out: Path, *, threads: int | None = None) -> Report:
     """Ask a trained model for every shape of unseen scenes.
 
     Raises:
@@ -126,7 +129,8 @@ def evaluate(run: Path, held_out: Path) -> Report:
     file = run / RESULTS
     code = run_command(
         f"cogvlm.evaluate --checkpoint {run} --data rec={held_out} --all_phrases --batch 50"
-        f" --max_new_tokens {_ANSWER} --json {file}"
+        f" --max_new_tokens {_ANSWER} --json {file}",
+        threads=threads,
     )
     if code:
         raise RuntimeError(f"the evaluation of {run} failed; its message is above")

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from examples import ablate, corpus, costs, noise
+import shards
+from examples import ablate, asked, corpus, costs, noise, pointing
 from examples.ablate import Measured
+from examples.arms import ARMS, DATA
 from examples.noise import Noisy
-from examples.pointing import SCENE_PX
+from examples.pointing import SCENE_PX, small_scene
 from examples.scenes import Scene, scene
 
 
@@ -91,7 +93,7 @@ def test_captions_of_noisy_scenes_are_unique_and_their_spans_are_phrases() -> No
 
 
 def test_the_table_says_what_the_rules_won_back() -> None:
-    arm = Measured("experts", 100, 0.2, 0.8, 671, 9.0)
+    arm = Measured("experts", 0, 100, 0, 0.2, 0.8, 671, 9.0)
     results = [
         arm,
         replace(arm, arm="noisy", accuracy=0.4),
@@ -104,9 +106,34 @@ def test_the_table_says_what_the_rules_won_back() -> None:
 
 
 def test_every_arm_has_its_data() -> None:
-    assert {arm.data for arm in ablate.ARMS} == {*ablate.DATA}
-    made: list[Scene] = [data.make(3).scene for data in ablate.DATA.values()]
-    assert len(made[1].shapes) == 3
+    assert {arm.data for arm in ARMS} == {*DATA}
+    assert {arm.rows_of for arm in ARMS if arm.rows_of} <= {*DATA}
+    assert [len(data.make(3).scene.shapes) == 3 for data in DATA.values()] == [
+        name == "three" for name in DATA
+    ]
+
+
+def test_unseen_scenes_look_like_none_that_was_seen() -> None:
+    def look(made: Scene) -> set[tuple[str, tuple[int, int, int, int]]]:
+        return {(shape.phrase, shape.box_xyxy_px) for shape in made.shapes}
+
+    first = [*pointing.unseen(small_scene, [], how_many=30).values()]
+    rest = [*pointing.unseen(small_scene, first[::2], how_many=30).values()]
+    assert rest[:15] == first[1::2]
+    assert not any(look(new) == look(seen) for new in rest for seen in first[::2])
+
+
+def test_what_is_selected_gives_a_question(tmp_path: Path) -> None:
+    scenes = {number: small_scene(number, twins=0.5) for number in range(60)}
+    run = tmp_path / "run"
+    pointing.write_held_out(scenes, run)
+    every, clear = (asked.keys(run, keep_ambiguous=each) for each in (True, False))
+    twins = sum(each.shapes[-1].is_twin for each in scenes.values())
+    assert len(every) == 60 and len(clear) == 60 - twins < 60
+    chosen = asked.select(run, "clear", clear[:20])
+    assert chosen == tmp_path / "run@clear"
+    assert [record.sample.key for record in shards.read(chosen)] == clear[:20]
+    assert asked.keys(chosen, keep_ambiguous=False) == clear[:20]
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
