@@ -46,7 +46,7 @@ _TAGS = {"DET": "DT", "ADJ": "JJ", "ADP": "IN", "ADV": "RB", "PUNCT": ",", "NOUN
 def build(folder: Path) -> Path:
     """Write the pipeline into a folder and return it."""
     import spacy
-    from spacy.util import fix_random_seed
+    from thinc.api import fix_random_seed
 
     fix_random_seed(0)
     nlp = spacy.blank("en", meta={"name": NAME, "version": "1.0.0"})
