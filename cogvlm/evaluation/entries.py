@@ -11,6 +11,7 @@ PERPLEXITY = "perplexity"
 MAX_NEW_TOKENS = {
     "rec": 224,
     "grounded_caption": 512,
+    "grounded_vqa": 224,
     "caption": 96,
     "vqa": 32,
     "exact": 64,

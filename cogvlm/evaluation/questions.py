@@ -22,8 +22,8 @@ from shards.dataset import Dataset
 from shards.identity import Domain
 
 Task = Literal[
-    "rec", "grounded_caption", "caption", "vqa", "exact", "choice", "choice_likelihood", "yes_no",
-    "anls",
+    "rec", "grounded_caption", "grounded_vqa", "caption", "vqa", "exact", "choice",
+    "choice_likelihood", "yes_no", "anls",
 ]  # fmt: skip
 
 LETTER = "Answer with the letter of the right choice."
@@ -41,7 +41,7 @@ class Question:
     text: str  # what is asked; may say <image> where an image belongs
     truth: str  # the right answer as a model would write it
     references: tuple[str, ...] = ()  # right answers to compare with, one or several
-    boxes_xyxy: tuple[Box, ...] = ()  # rec: all boxes of the phrase
+    boxes_xyxy: tuple[Box, ...] = ()  # rec: all boxes of the phrase; grounded_vqa: of the answer
     phrases: tuple[tuple[str, tuple[Box, ...]], ...] = ()  # grounded_caption: with their boxes
     choices: tuple[str, ...] = ()  # of which one is right
     image_id: str = ""  # shared by the samples of one image
@@ -164,6 +164,11 @@ class Maker:
             caption = example.text()
             return [replace(blank, text=text, truth=caption, references=(caption,))]
         questions = _conversation(fields, len(raw.images), blank, _DIALOGUE[self.task])
+        if self.task == "grounded_vqa":
+            return [
+                replace(each, text=self._wording("grounded_vqa", question=each.text))
+                for each in questions
+            ]
         marker = self._marker("vqa")
         return [replace(each, text=marker + each.text) for each in questions]
 
@@ -207,7 +212,9 @@ class Maker:
             ),
         )
 
-    def _wording(self, task: Literal["rec", "grounded_caption", "caption"], **slots: str) -> str:
+    def _wording(
+        self, task: Literal["rec", "grounded_caption", "grounded_vqa", "caption"], **slots: str
+    ) -> str:
         """Return the first wording of a pool: evaluation asks everything in the same words."""
         language = "zh" if self.options.prompt_language == "zh" else "en"
         words = tasks.pool(task, language, self.options.prompts)[0]
@@ -253,6 +260,7 @@ def _conversation(
             text=_marked(_content(asks), images),
             truth=truth,
             references=references,
+            boxes_xyxy=_boxes(answers, truth),
             choices=choices,
         )
         questions.append(make(question))
@@ -279,6 +287,12 @@ def _choice_alone(question: Question) -> Question:
     return replace(question, truth=letter, references=(letter,))
 
 
+def _pointed(question: Question) -> Question:
+    if not question.boxes_xyxy:
+        raise UnusableError("answer_has_no_box")
+    return question
+
+
 def _yes_no(question: Question) -> Question:
     if yes_or_no(question.truth) is None:
         raise UnusableError("answer_is_not_yes_or_no")
@@ -290,6 +304,7 @@ def _as_it_is(question: Question) -> Question:
 
 
 _DIALOGUE: dict[Task, Callable[[Question], Question]] = {
+    "grounded_vqa": _pointed,
     "vqa": _as_it_is,
     "exact": _as_it_is,
     "anls": _as_it_is,
@@ -340,6 +355,14 @@ def _content(turn: Mapping[str, Any]) -> str:
         return first + "".join(boxtext.encode(each) + after for each, after in pairs)
     except ValueError as error:
         raise tasks.Skip(tasks.SkipReason.BAD_BOXES, str(error)) from error
+
+
+def _boxes(said: Mapping[str, Any], truth: str) -> tuple[Box, ...]:
+    """Return the boxes of an answer's first mark as they are stored, or of its first box text."""
+    if stored := said.get("boxes"):
+        return tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in stored[0])
+    found = boxtext.find(truth)
+    return tuple(found[0].boxes or ()) if found else ()
 
 
 def _texts(found: Any) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, Any]  # plain JSON
 
-CONSTANT = ("rec", "vqa", "exact", "anls", "choice", "yes_no")
+CONSTANT = ("rec", "grounded_vqa", "vqa", "exact", "anls", "choice", "yes_no")
 """Tasks that one and the same answer to all questions can be tried on."""
 
 
@@ -44,7 +44,7 @@ def score(task: str, questions: Sequence[Question], said: Sequence[str]) -> Scor
     return TASKS[task](questions, said)
 
 
-def _rec(questions: Sequence[Question], said: Sequence[str]) -> Score:
+def _first_box(questions: Sequence[Question], said: Sequence[str]) -> Score:
     read = [boxes.first_box(each) for each in said]
     each = [
         float(found.box is not None and boxes.is_right(found.box, question.boxes_xyxy))
@@ -127,7 +127,8 @@ def _yes_no(questions: Sequence[Question], said: Sequence[str]) -> Score:
 
 
 TASKS: dict[str, Callable[[Sequence[Question], Sequence[str]], Score]] = {
-    "rec": _rec,
+    "rec": _first_box,
+    "grounded_vqa": _first_box,
     "grounded_caption": _grounded_caption,
     "caption": _caption,
     "vqa": _by_references(text.vqa_accuracy, "accuracy"),
@@ -166,7 +167,7 @@ def constant_answer(task: str, questions: Sequence[Question]) -> str:
     Raises:
         ValueError: There is no such answer for the task.
     """
-    if task == "rec":
+    if TASKS.get(task) is _first_box:
         from shards import boxtext
 
         best, _ = boxes.constant_box([question.boxes_xyxy for question in questions])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pack_files
 import pytest
 from pack_files import SETS, Set
 
+from cogvlm import evaluate
 from grounding.samples import open_grounded
 from grounding.samples import samples as grounded_samples
 from shards import lint, manifest
@@ -193,6 +195,16 @@ def test_questions_are_answered_by_boxes_or_by_words(tmp_path: Path) -> None:
     assert (pointed["image_id"], pointed["source_key"]) == ("1", "100")
     assert told["conversations"][1] == {"role": "assistant", "content": "The cup."}
     assert told["choices"] == ["A door.", "Nothing.", "Snow.", "The cup."]
+
+
+def test_a_pointing_benchmark_is_scored_by_its_boxes(tmp_path: Path) -> None:
+    run = pack(SETS["visual7w"](tmp_path / "set"), tmp_path / "run", "--split=train")
+    told = tmp_path / "told.json"
+    flags = ["--data", f"grounded_vqa={run}", "--blind", "constant", "--json", str(told)]
+    assert evaluate.main(flags) == 0
+    (entry,) = json.loads(told.read_text())["entries"]
+    assert (entry["questions"], entry["accuracy"]) == (1, 1)
+    assert entry["skipped"] == {"answer_has_no_box": 1}
 
 
 def test_documents_keep_their_order_and_at_most_six_images(tmp_path: Path) -> None:

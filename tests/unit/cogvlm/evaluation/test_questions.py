@@ -99,6 +99,26 @@ def test_every_question_of_a_conversation_is_asked_alone(tmp_path: Path) -> None
     assert (where.text, where.truth) == ("Where?", "[[100,100,500,500]]")
 
 
+def test_grounded_questions_ask_for_boxes(tmp_path: Path) -> None:
+    boxes = [[[0.1, 0.1, 0.54321, 0.5], [0, 0, 1, 1]], [[0.5, 0.5, 1, 1]]]
+    samples = [
+        talk({"content": "Which cup?"}, {"content": "<boxes>", "boxes": boxes[:1]}),
+        talk({"content": "Who holds what?"}, {"content": "He <boxes> it <boxes>", "boxes": boxes}),
+        talk({"content": "Which door?"}, {"content": "It is [[100, 200, 300, 400]]."}),
+        talk({"content": "What colour?"}, {"content": "red"}),
+        talk({"content": "Which hat?"}, {"content": "[[1,2]]"}),
+    ]
+    found = asked(tmp_path / "a", samples, "dialogue", "grounded_vqa")
+    wording = tasks.pool("grounded_vqa")[0]
+    stored = tuple(map(tuple, boxes[0]))
+    assert {each.text: each.boxes_xyxy for each in found.questions} == {
+        wording.format(question="Which cup?"): stored,
+        wording.format(question="Who holds what?"): stored,
+        wording.format(question="Which door?"): ((0.1, 0.2, 0.3, 0.4),),
+    }
+    assert found.skipped == Counter({"answer_has_no_box": 2})
+
+
 def test_choices(tmp_path: Path) -> None:
     asks = {"content": "Which?", "choices": ["a dog", "a cat"]}
     samples = [

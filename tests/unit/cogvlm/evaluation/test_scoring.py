@@ -19,8 +19,10 @@ def question(truth: str, **fields) -> Question:
 
 
 GC = ["a red cat [[100,100,400,500]] sleeps", "two blue dogs [[500,500,900,900]] run"]
+POINTED = [question(boxtext.encode([box]), boxes_xyxy=(box,)) for box in BOXES]
 QUESTIONS = {
-    "rec": [question(boxtext.encode([box]), boxes_xyxy=(box,)) for box in BOXES],
+    "rec": POINTED,
+    "grounded_vqa": POINTED,
     "grounded_caption": [
         question(GC[0], references=("a red cat sleeps",), phrases=(("a red cat", (BOXES[0],)),)),
         question(GC[1], references=("two blue dogs run",), phrases=(("blue dogs", (BOXES[1],)),)),
@@ -33,7 +35,10 @@ QUESTIONS = {
     "yes_no": [question("Yes"), question("no"), question("yes")],
 }
 MAIN = {"caption": ("cider", 1000), "grounded_caption": ("recall", 1), "anls": ("anls", 1)}
-UNREADABLE = {"rec": "[[1,2]]", "choice": "?", "yes_no": "perhaps", "grounded_caption": "[[1]]"}
+UNREADABLE = {
+    **{"rec": "[[1,2]]", "grounded_vqa": "the left one", "grounded_caption": "[[1]]"},
+    **{"choice": "?", "yes_no": "perhaps"},
+}
 
 
 @pytest.mark.parametrize("task", QUESTIONS)
@@ -77,9 +82,10 @@ def test_the_order_of_samples_is_nothing(task, data):
 def test_constant_answers() -> None:
     assert scoring.constant_answer("yes_no", QUESTIONS["yes_no"]) in ("Yes", "no", "yes")
     assert scoring.constant_answer("vqa", [question("b"), question("a"), question("b")]) == "b"
-    constant = scoring.constant_answer("rec", QUESTIONS["rec"])
-    score = scoring.score("rec", QUESTIONS["rec"], [constant] * 3)
-    assert score.metrics["accuracy"] == score.metrics["chance"]["constant_box"]["accuracy"]
+    for task in ("rec", "grounded_vqa"):
+        constant = scoring.constant_answer(task, POINTED)
+        score = scoring.score(task, POINTED, [constant] * 3)
+        assert score.metrics["accuracy"] == score.metrics["chance"]["constant_box"]["accuracy"] > 0
     with pytest.raises(ValueError, match="is nothing for caption"):
         scoring.constant_answer("caption", QUESTIONS["caption"])
 
