@@ -35,6 +35,7 @@ from examples.arms import ARMS, DATA, Arm, three_shapes
 from examples.corpus import fresh_folder, run_command, say
 from examples.noise import Noisy
 from examples.pointing import Training, small_scene
+from pipelines.options import positive
 
 _GOAL = 0.5  # share of the loss that the rules win back
 # The two-box rule would take more samples from the noisy arms than from the clean ones.
@@ -64,9 +65,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--steps", type=int, default=3000, help="of each training (default 3000)")
-    add("--samples", type=int, default=16_000, help="of each arm (default 16,000)")
-    add("--seeds", type=int, default=2, help="of the arms that the goal compares (default 2)")
+    add("--steps", type=positive, default=3000, help="of each training (default 3000)")
+    add("--samples", type=positive, default=16_000, help="of each arm (default 16,000)")
+    add("--seeds", type=positive, default=2, help="of the arms that the goal compares (default 2)")
     add("--output", type=Path, default=Path("ablate-out"), help="is emptied (default ablate-out)")
     add("--only", help="arms, separated by commas; default: all of them")
     options = parser.parse_args()
@@ -102,13 +103,17 @@ def table(results: Sequence[Measured]) -> list[str]:
             f"{accuracy[name]:>14.3f}{found[0].questions:>11,}  "
             + " ".join(f"{each.accuracy:.3f}" for each in found)
         )
-    if {"experts", "noisy", "noisy + rules"} <= accuracy.keys():
-        lost = accuracy["experts"] - accuracy["noisy"]
-        won = accuracy["noisy + rules"] - accuracy["noisy"]
-        told.append(
-            f"noise took {lost:.3f} of the accuracy, the rules won back {won:.3f}"
-            + (f": {won / lost:.0%} (goal {_GOAL:.0%})" if lost > 0 else "")
-        )
+    return told + _won_back(accuracy)
+
+
+def _won_back(accuracy: Mapping[str, float]) -> list[str]:
+    if not {"experts", "noisy"} <= accuracy.keys():
+        return []
+    lost = accuracy["experts"] - accuracy["noisy"]
+    told = [f"noise took {lost:.3f} of the accuracy; the goal is to win back {_GOAL:.0%}"]
+    for name in [arm.name for arm in ARMS if arm.data == "ruled" and arm.name in accuracy]:
+        won = accuracy[name] - accuracy["noisy"]
+        told.append(f"{name}: {won:.3f}" + (f", {won / lost:.0%}" if lost > 0 else ""))
     return told
 
 

@@ -65,7 +65,7 @@ ARMS = (
     Arm(name="experts", data="clean", compared=True),
     Arm(name="noisy", data="noisy", compared=True),
     Arm(name="noisy + rules", data="ruled", compared=True),
-    Arm(name="rules on the same web", data="ruled", rows_of="noisy"),
+    Arm(name="rules on the same web", data="ruled", rows_of="noisy", compared=True),
     Arm(name="no experts", data="clean", override=_NO_EXPERTS),
     # The language model and the tower stay as they were drawn: there are no weights to start from.
     Arm(name="adapter only", data="clean", override=_NO_EXPERTS, flags="--trains adapter boi_eoi"),

@@ -25,6 +25,7 @@ from examples.planted import plant
 from examples.pointing import Report, Training
 from examples.scenes import Scene, scene
 from examples.web import Page, serve
+from pipelines.options import positive
 
 
 class DemoError(Exception):
@@ -55,8 +56,8 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--scenes", type=int, default=3000, help="rendered for the web (default 3000)")
-    add("--steps", type=int, default=700, help="of the training (default 700)")
+    add("--scenes", type=positive, default=3000, help="rendered for the web (default 3000)")
+    add("--steps", type=positive, default=700, help="of the training (default 700)")
     add("--output", type=Path, default=Path("demo-out"), help="is emptied (default demo-out)")
     options = parser.parse_args()
     out: Path = options.output

@@ -18,6 +18,7 @@ from pathlib import Path
 from examples import demo_spacy, pointing
 from examples.corpus import fresh_folder, run_command, say
 from examples.pointing import Report, Training, small_scene
+from pipelines.options import natural, positive
 
 NUM_SCENES = 20_000
 BAR, BAR_BEFORE = 0.5, 0.05
@@ -31,9 +32,14 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--seed", type=int, default=0, help="of the training (default 0)")
-    add("--steps", type=int, default=3000, help="of the training (default 3000)")
-    add("--scenes", type=int, default=NUM_SCENES, help=f"to learn from (default {NUM_SCENES:,})")
+    add("--seed", type=natural, default=0, help="of the training (default 0)")
+    add("--steps", type=positive, default=3000, help="of the training (default 3000)")
+    add(
+        "--scenes",
+        type=positive,
+        default=NUM_SCENES,
+        help=f"to learn from (default {NUM_SCENES:,})",
+    )
     add("--output", type=Path, default=Path("learn-out"), help="is emptied (default learn-out)")
     options = parser.parse_args()
     out: Path = options.output
