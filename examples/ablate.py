@@ -67,7 +67,7 @@ def main() -> int:
     add = parser.add_argument
     add("--steps", type=positive, default=3000, help="of each training (default 3000)")
     add("--samples", type=positive, default=16_000, help="of each arm (default 16,000)")
-    add("--seeds", type=positive, default=2, help="of the arms that the goal compares (default 2)")
+    add("--seeds", type=positive, default=2, help="of the arms that differ little (default 2)")
     add("--output", type=Path, default=Path("ablate-out"), help="is emptied (default ablate-out)")
     add("--only", help="arms, separated by commas; default: all of them")
     options = parser.parse_args()
@@ -85,7 +85,7 @@ def main() -> int:
             return code
     data = _of_equal_size(arms, out, options.samples)
     trainings = [(arm, 0) for arm in arms]
-    trainings += [(arm, s) for s in range(1, options.seeds) for arm in arms if arm.compared]
+    trainings += [(arm, s) for s in range(1, options.seeds) for arm in arms if arm.repeated]
     return _train(trainings, data, out, options.steps)
 
 

@@ -32,7 +32,7 @@ class Arm:
     override: str = ""  # of model settings
     flags: str = ""
     held_out: str = "held-out"
-    compared: bool = False  # the goal rests on it: trained with every seed, others with the first
+    repeated: bool = False  # trained with every seed, others with the first
 
 
 def three_shapes(number: int) -> Scene:
@@ -62,11 +62,11 @@ DATA = {
 }
 _NO_EXPERTS = "expert.layers=none"
 ARMS = (
-    Arm(name="experts", data="clean", compared=True),
-    Arm(name="noisy", data="noisy", compared=True),
-    Arm(name="noisy + rules", data="ruled", compared=True),
-    Arm(name="rules on the same web", data="ruled", rows_of="noisy", compared=True),
-    Arm(name="no experts", data="clean", override=_NO_EXPERTS),
+    Arm(name="experts", data="clean", repeated=True),
+    Arm(name="noisy", data="noisy", repeated=True),
+    Arm(name="noisy + rules", data="ruled", repeated=True),
+    Arm(name="rules on the same web", data="ruled", rows_of="noisy", repeated=True),
+    Arm(name="no experts", data="clean", override=_NO_EXPERTS, repeated=True),
     # The language model and the tower stay as they were drawn: there are no weights to start from.
     Arm(name="adapter only", data="clean", override=_NO_EXPERTS, flags="--trains adapter boi_eoi"),
     Arm(name="three shapes", data="three", held_out="held-out-three"),
