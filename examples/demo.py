@@ -24,7 +24,7 @@ from examples.corpus import Corpus, fresh_folder, run_command, say, write_metada
 from examples.planted import plant
 from examples.pointing import Report, Training
 from examples.scenes import Scene, scene
-from examples.web import Page, serve
+from examples.web import PORT, Page, serve
 from pipelines.options import positive
 
 
@@ -86,7 +86,7 @@ def pictured(number: int) -> Scene:
 def _filter(out: Path, num_scenes: int, told: Told) -> None:
     """Filter the metadata of a small web, fetch it, and find every planted row again."""
     pages: dict[str, Page] = {}
-    with serve(pages) as base:
+    with serve(pages, PORT) as base:
         corpus = Corpus(base)
         plant(corpus, pages, {number: pictured(number) for number in range(num_scenes)})
         write_metadata(out / "metadata", corpus.rows)

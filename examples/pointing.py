@@ -17,7 +17,7 @@ import shards
 from examples import tokenizer
 from examples.corpus import Corpus, encoded, run_command, write_metadata
 from examples.scenes import Scene, scene
-from examples.web import Page, serve
+from examples.web import PORT, Page, serve
 from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards.image import StoreSpec
 
@@ -170,7 +170,7 @@ def filter_scenes(
         The job's exit code.
     """
     pages: dict[str, Page] = {}
-    with serve(pages) as base:
+    with serve(pages, PORT) as base:
         corpus = Corpus(base)
         for number, each in scenes.items():
             width, height = each.size_px

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from examples.corpus import say
+
+PORT = 28_642
+"""Of the examples' web. Keys are hashes of URLs: another port would give another order of samples."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -29,8 +34,8 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(pages: Mapping[str, Page]) -> Iterator[str]:
-    """Serve pages on an unused loopback port and yield the server's base URL."""
+def serve(pages: Mapping[str, Page], port: int = 0) -> Iterator[str]:
+    """Serve pages on a loopback port, an unused one if it is 0 or taken; yields the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -50,7 +55,7 @@ def serve(pages: Mapping[str, Page]) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = _Server(("127.0.0.1", 0), Handler)
+    server = _listening(port, Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -59,3 +64,13 @@ def serve(pages: Mapping[str, Page]) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _listening(port: int, handler: type[BaseHTTPRequestHandler]) -> _Server:
+    try:
+        return _Server(("127.0.0.1", port), handler)
+    except OSError as error:
+        say(
+            f"port {port} cannot be had ({error}): with another one the numbers will differ a little"
+        )
+        return _Server(("127.0.0.1", 0), handler)
