@@ -57,7 +57,7 @@ def main() -> int:
     )
     add = parser.add_argument
     add("--scenes", type=positive, default=3000, help="rendered for the web (default 3000)")
-    add("--steps", type=positive, default=700, help="of the training (default 700)")
+    add("--steps", type=positive, default=1000, help="of the training (default 1000)")
     add("--output", type=Path, default=Path("demo-out"), help="is emptied (default demo-out)")
     options = parser.parse_args()
     out: Path = options.output

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from examples.corpus import say
 
 PORT = 28_642
-"""Of the examples' web. Keys are hashes of URLs: another port would give another order of samples."""
+"""Of the examples' web. Keys are hashes of URLs: another port gives another order of samples."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,5 @@ def _listening(port: int, handler: type[BaseHTTPRequestHandler]) -> _Server:
     try:
         return _Server(("127.0.0.1", port), handler)
     except OSError as error:
-        say(
-            f"port {port} cannot be had ({error}): with another one the numbers will differ a little"
-        )
+        say(f"port {port} cannot be had ({error}): numbers will not be those of other runs")
         return _Server(("127.0.0.1", 0), handler)

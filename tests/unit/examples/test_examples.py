@@ -15,6 +15,7 @@ from examples.arms import ARMS, DATA
 from examples.noise import Noisy
 from examples.pointing import SCENE_PX, small_scene
 from examples.scenes import Scene, scene
+from examples.web import serve
 
 
 @pytest.mark.parametrize("size", [(320, 240), SCENE_PX])
@@ -148,6 +149,17 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (ours / "old").touch()
     corpus.fresh_folder(ours)
     assert not (ours / "old").exists()
+
+
+def test_a_web_has_its_port_or_says_that_it_has_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serve({}) as base:
+        port = int(base.rpartition(":")[2])
+        with serve({}, port) as other:
+            assert other != base and f"port {port} cannot be had" in capsys.readouterr().out
+    with serve({}, port) as again:
+        assert again == base and not capsys.readouterr().out
 
 
 def test_costs_follow_from_their_factors() -> None:
