@@ -22,7 +22,7 @@ from pipelines import buckets
 from pipelines.metadata import BATCH_ROWS
 from pipelines.sources import SOURCES, canonicalise, resolve
 from pipelines.workplan.items import ROWS_PER_BUCKET
-from shards import parquet
+from shards.files import parquet
 from shards.schema import KEPT
 
 

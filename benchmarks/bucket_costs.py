@@ -23,9 +23,9 @@ from pipelines.launch import Done
 from pipelines.mix_item import _load
 from pipelines.stages import _mix_items, _packed_segments
 from pipelines.workplan.items import MixItem, Segment
-from shards.commit import encode
+from shards.files.commit import encode
+from shards.files.store import Store
 from shards.schema import KEPT
-from shards.store import Store
 
 _BATCH_ROWS = 50_000
 _PARTS = 50  # so that what a plan file holds besides its segments does not count

@@ -27,9 +27,9 @@ from cogvlm.samples import SampleMaker
 from cogvlm.tokenizer import Tokenizer
 from shards.access import RawSample, SampleReader
 from shards.dataset import open_dataset
+from shards.files.tar_members import mapped, members
 from shards.image import decode
 from shards.shard_index import load_index
-from shards.tar_members import mapped, members
 
 SIZE = 224
 

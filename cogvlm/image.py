@@ -59,7 +59,7 @@ def square(image_HW3: np.ndarray, size: int) -> Tensor:
     """Return an image in the trainer's form, (3, size, size) uint8: antialiased bicubic."""
     image_3HW = torch.from_numpy(np.require(image_HW3, requirements=["C", "W"])).permute(2, 0, 1)
     if image_HW3.shape[:2] != (size, size):
-        # Not by `shards.resize_torch`: it gives interleaved pixels, at two more copies.
+        # Not by `shards.image.resize_torch`: it gives interleaved pixels, at two more copies.
         image_3HW = torch.nn.functional.interpolate(
             image_3HW[None], (size, size), mode="bicubic", antialias=True
         )[0]

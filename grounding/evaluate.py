@@ -17,7 +17,7 @@ from grounding.label_files import open_labels
 from grounding.metrics import MIN_IOU
 from grounding.samples import open_grounded
 from shards import Dataset
-from shards.commit import encode
+from shards.files.commit import encode
 
 NOTHING = "n/a"  # nothing to divide by
 

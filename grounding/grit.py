@@ -23,7 +23,7 @@ from grounding.samples import (
     box_rows,
     unparsed_phrase,
 )
-from shards import parquet
+from shards.files import parquet
 from shards.sample import ImageSample
 
 _ROWS = pa.list_(pa.list_(pa.float64()))

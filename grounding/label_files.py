@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from grounding.samples import BoxRow, Grounding
-from shards import parquet
+from shards.files import parquet
+from shards.files.store import Store
 from shards.phrases import Phrase
-from shards.store import Store
 
 _MARKERS = "stats/labels"
 

@@ -16,14 +16,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from shards import manifest, parquet
-from shards.commit import Attempt, ItemId, commit, encode, run_facts
+from shards import manifest
+from shards.files import parquet
+from shards.files.commit import Attempt, ItemId, commit, encode, run_facts
+from shards.files.store import Store
+from shards.files.tar import TarWriter
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome, img2dataset_status
 from shards.sample import ImageSample
 from shards.schema import SIDECAR
-from shards.store import Store
-from shards.tar import TarWriter
 
 _STAGE = "download"  # readers take samples from runs whose download is done
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from filters import ChainCounts
-from shards.commit import Result
+from shards.files.commit import Result
 
 UNREADABLE_ROWS = "unreadable_rows"
 

@@ -13,8 +13,8 @@ from pipelines.fetch import NetworkUnhealthy
 from pipelines.launch import Launch
 from pipelines.metadata import UnreadableError
 from pipelines.parsing import LOCAL_RUNNERS, Parsed
-from shards.commit import ClaimVoidError
-from shards.store import Store
+from shards.files.commit import ClaimVoidError
+from shards.files.store import Store
 
 __all__ = ["Parsed", "launch_of", "report_errors", "say"]
 

@@ -18,7 +18,7 @@ from pipelines.options import (
 )
 from pipelines.parsing import build_parser, parse
 from pipelines.stages import Run
-from shards.store import Store
+from shards.files.store import Store
 
 _OPTIONS = (
     OUTPUT,

@@ -21,13 +21,13 @@ from pipelines.engine import EngineConfig
 from pipelines.leases import Running
 from pipelines.shard_facts import Fact, Facts, take_over
 from pipelines.workplan.items import PlannedShard
-from shards import parquet
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
+from shards.files.tar import TarWriter
 from shards.outcomes import Outcome, img2dataset_status
 from shards.sample import JSON_FIELDS, ImageSample, members
 from shards.schema import PLAN, SIDECAR
-from shards.store import Store
-from shards.tar import TarWriter
 
 STAGE = "download"
 CAREFUL_AFTER = 2

@@ -28,8 +28,8 @@ from pipelines.engine_errors import outcome_of
 from pipelines.shard_facts import Facts
 from shards.identity import canonical_urls
 from shards.image import ImageError, Stored, StoreSpec, decode, encode
+from shards.image.pixels import inspect
 from shards.outcomes import Outcome
-from shards.pixels import inspect
 
 VERSION = "1.47.0"
 """The one version whose internals this was written against; later ones call differently."""

@@ -25,11 +25,11 @@ from pipelines.rejects import RejectSampler
 from pipelines.sources import Source, canonicalise, resolve
 from pipelines.workplan.filesystems import open_input
 from pipelines.workplan.items import FilterItem, Piece
-from shards import parquet
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.identity import Domain, UInt64, choice, fraction_threshold, hash_words
 from shards.schema import KEPT, NAME, TOMBSTONE
-from shards.store import Store
 
 STAGE = "filter"
 

@@ -14,7 +14,7 @@ from pipelines import commandline, rundir
 from pipelines.ground_job.options import GROUND_OPTIONS
 from pipelines.parsing import build_parser, parse
 from shards.dataset import Dataset, open_dataset
-from shards.store import Store
+from shards.files.store import Store
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -62,7 +62,7 @@ def fetch(
 
 
 def _careful_store(body: bytes, spec: StoreSpec) -> Stored:
-    from shards.careful import store_in_child
+    from shards.image.careful import store_in_child
 
     return store_in_child(body, spec)
 

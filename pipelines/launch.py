@@ -19,8 +19,8 @@ from pipelines.progress import Progress
 from pipelines.worker import StageConfig, Work
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint, differences, only_libraries
-from shards.commit import ItemId, Result, read_marker
-from shards.store import Store
+from shards.files.commit import ItemId, Result, read_marker
+from shards.files.store import Store
 
 READ_THREADS = 32
 SEGMENT_SIZES = "runs"

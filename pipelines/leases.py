@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shards.commit import ItemId, encode
-from shards.store import Store
+from shards.files.commit import ItemId, encode
+from shards.files.store import Store
 
 ALIVE_INTERVALS = 3
 

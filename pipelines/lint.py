@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from pipelines.commandline import report_errors, say
 from shards import manifest
+from shards.files.store import Store
 from shards.lint import lint
-from shards.store import Store
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,11 +24,11 @@ import xxhash
 from pipelines.buckets import read_segment
 from pipelines.leases import Running
 from pipelines.workplan.items import MixItem
-from shards import parquet
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.identity import Domain, choice, key_words
 from shards.schema import DROPPED, KEPT, PLAN, TOMBSTONE
-from shards.store import Store
 
 STAGE = "mix"
 UNSAFE_ELSEWHERE = "unsafe_elsewhere"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from shards.store import Store
+from shards.files.store import Store
 
 _PLAIN_EVERY_S = 30.0
 _POLL_S = {True: 0.5, False: 10.0}  # local disk, object store

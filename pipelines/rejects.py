@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters import ChainResult
-from shards import parquet
+from shards.files import parquet
 from shards.identity import Domain, choice
 from shards.schema import REJECT
 

@@ -13,7 +13,7 @@ from pipelines.sources import SOURCES, Source, resolve, with_columns
 from pipelines.workplan import inputs as workplan_inputs
 from pipelines.workplan.inputs import InputFile, Unreadable
 from pipelines.workplan.items import whole_file
-from shards.store import Store
+from shards.files.store import Store
 
 _SURELY_MEANT = 0.8
 

@@ -13,10 +13,10 @@ from filters import Chain
 from pipelines.ground_job.options import GROUND_OPTIONS
 from pipelines.options import JOB_OPTIONS
 from pipelines.run_inputs import Inputs
-from shards.commit import encode
 from shards.dataset import Dataset
+from shards.files.commit import encode
+from shards.files.store import Store
 from shards.schema import CONTRACT_VERSION
-from shards.store import Store
 
 RUN_JSON = "run.json"
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.leases import Running
-from shards import parquet
+from shards.files import parquet
+from shards.files.store import Store
+from shards.files.tar import first_member
 from shards.image import Stored
 from shards.outcomes import TRANSIENT, Outcome
-from shards.store import Store
-from shards.tar import first_member
 
 OPEN = ""
 """The outcome of a row that has none yet."""

@@ -19,9 +19,9 @@ from pipelines.progress import Progress
 from pipelines.worker import StageConfig
 from pipelines.workplan import planfile
 from pipelines.workplan.fingerprint import Fingerprint
-from shards import commit
+from shards.files import commit
+from shards.files.store import Store
 from shards.manifest import ShardEntry
-from shards.store import Store
 
 _GC_MIN_AGE_LOCAL_S = 3600.0
 _GC_MIN_AGE_REMOTE_S = 24 * 3600.0

@@ -24,10 +24,11 @@ from pipelines.run_inputs import Inputs
 from pipelines.staged import StagedRun, shard_entry
 from pipelines.workplan import planfile
 from pipelines.workplan.items import MixItem, Segment, filter_items, planned_shards
-from shards import commit, manifest
+from shards import manifest
 from shards.card import render
+from shards.files import commit
+from shards.files.store import Store
 from shards.manifest import Manifest, ShardEntry
-from shards.store import Store
 
 CARD = "README.md"
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pipelines.launch import Done, done_items, plan_name, read_results
 from pipelines.workplan import planfile
 from pipelines.workplan.items import PlannedShard
-from shards.commit import ItemId, read_marker
+from shards.files.commit import ItemId, read_marker
+from shards.files.store import Store
 from shards.outcomes import TRANSIENT
-from shards.store import Store
 
 _STAGE = "download"
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from pipelines.leases import LeaseKeeper, Running
 from pipelines.workplan import planfile
-from shards.commit import ItemId, Result, recorded, run_facts
-from shards.store import Store
+from shards.files.commit import ItemId, Result, recorded, run_facts
+from shards.files.store import Store
 
 _ORPHAN_POLL_S = 1.0
 

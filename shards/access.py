@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from shards.dataset import Dataset
+from shards.files.tar_members import BLOCK, Fetch, TarDamageError, mapped, members, split_name
 from shards.sample_error import Reason, SampleError
 from shards.shard_index import ShardIndex, load_index
-from shards.tar_members import BLOCK, Fetch, TarDamageError, mapped, members, split_name
 
 __all__ = ["RawSample", "Reason", "SampleError", "SampleReader"]
 

@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 
 from shards import layout, selection
+from shards.files.store import Store
 from shards.layout import Kind
-from shards.store import Store
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shards import manifest
-from shards.store import Entry, Store
+from shards.files.store import Entry, Store
 
 Kind = Literal["run", "img2dataset"]
 

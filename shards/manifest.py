@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shards.commit import encode
+from shards.files.commit import encode
+from shards.files.store import Store
 from shards.schema import CONTRACT_VERSION, LEVELS
-from shards.store import Store
 
 NAME = "manifest.json"
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shards import manifest, parquet, selection
+from shards import manifest, selection
+from shards.files import parquet
+from shards.files.store import Store
 from shards.manifest import ShardEntry
 from shards.sample import ImageSample, decode_json
-from shards.store import Store
 
 _LEVELS = ("image_text", "grounded")
 

@@ -22,10 +22,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shards import layout, parquet
-from shards.commit import encode
+from shards import layout
+from shards.files import parquet
+from shards.files.commit import encode
+from shards.files.store import Store
 from shards.schema import CONTRACT_VERSION, SELECTION
-from shards.store import Store
 
 _FOLDER = "selections"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

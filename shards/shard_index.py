@@ -14,11 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shards import parquet, selection
+from shards import selection
 from shards.dataset import Dataset
+from shards.files import parquet
+from shards.files.store import Store
+from shards.files.tar_members import BLOCK, Fetch, TarDamageError, mapped, members, split_name
 from shards.sample_error import SampleError
-from shards.store import Store
-from shards.tar_members import BLOCK, Fetch, TarDamageError, mapped, members, split_name
 
 _BLOCK_BYTES = 8 << 20  # of a walk over a tar in an object store
 

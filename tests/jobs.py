@@ -32,7 +32,7 @@ from PIL import Image
 
 from examples.web import Page, serve
 from pipelines.workplan import planfile
-from shards.store import Store
+from shards.files.store import Store
 
 TOKEN = "GROUNDWORK_TEST_JOB"  # environment variable that marks a job's processes
 COVERED = ("kept", "tombstones", "rejects", "plan", "shards", "selections", "manifest.json")

@@ -22,15 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from examples.scenes import Scene, scene
-from shards import manifest, parquet, selection
+from shards import manifest, selection
+from shards.files import parquet
+from shards.files.store import Store
+from shards.files.tar import TarWriter
 from shards.identity import canonical_urls, keys
 from shards.image import PROFILES, encode
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome, img2dataset_status
 from shards.sample import ImageSample, encode_json
 from shards.schema import LEVELS, SIDECAR
-from shards.store import Store
-from shards.tar import TarWriter
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shards import parquet
 from shards.dataset import Dataset
+from shards.files import parquet
 from shards.sample_error import SampleError
 from shards.shard_index import load_index
 

@@ -23,14 +23,14 @@ from pipelines.buckets import append_sorted
 from pipelines.ground_job.foreign import contract_fields
 from pipelines.ground_job.labels import LabelOutcome
 from pipelines.leases import Running
-from shards import parquet
 from shards.access import SampleReader
-from shards.commit import Attempt, Result, commit, run_facts
 from shards.dataset import Dataset
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.phrases import Phrase
 from shards.sample_error import SampleError
 from shards.schema import BOXED
-from shards.store import Store
 
 STAGE = "boxes"
 SIZES = "sizes"  # in the marker: bytes of each bucket's segment

@@ -19,11 +19,11 @@ from grounding.selection import Histogram, ranks
 from pipelines.buckets import read_segment
 from pipelines.leases import Running
 from pipelines.workplan.items import BucketItem
-from shards import parquet
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.identity import hex_strings
 from shards.schema import BOXED
-from shards.store import Store
 
 STAGE = "choose"
 OTHER_CAPTION = "other_caption"

@@ -23,14 +23,14 @@ from pipelines.ground_job.detecting import DetectorSpec
 from pipelines.ground_job.foreign import image_hash
 from pipelines.ground_job.phrases import PhraseOutcome
 from pipelines.leases import Running
-from shards import parquet
 from shards.access import RawSample, SampleReader
-from shards.commit import Attempt, Result, commit, run_facts
 from shards.dataset import Dataset
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.image import ImageError, decode
 from shards.sample_error import SampleError
 from shards.schema import LABELS
-from shards.store import Store
 
 STAGE = "labels"
 PART_ROWS = 1000

@@ -19,15 +19,15 @@ import pyarrow as pa
 from pipelines.ground_job.foreign import contract_fields, encode
 from pipelines.leases import Running
 from pipelines.workplan.items import PlannedShard
-from shards import parquet
 from shards.access import RawSample, SampleReader
-from shards.commit import Attempt, Result, commit, run_facts
 from shards.dataset import Dataset
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
+from shards.files.tar import TarWriter
 from shards.outcomes import Outcome, img2dataset_status
 from shards.sample_error import SampleError
 from shards.schema import SIDECAR
-from shards.store import Store
-from shards.tar import TarWriter
 
 STAGE = "pack"
 

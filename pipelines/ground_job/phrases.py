@@ -18,15 +18,15 @@ import pyarrow.compute as pc
 
 from grounding.phrases import PhraseRules, load_extractor
 from pipelines.leases import Running
-from shards import parquet
 from shards.access import SampleReader
-from shards.commit import Attempt, Result, commit, run_facts
 from shards.dataset import Dataset
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.phrases import Phrase
 from shards.sample_error import SampleError
 from shards.schema import PHRASES
 from shards.shard_index import load_index
-from shards.store import Store
 
 STAGE = "phrases"
 

@@ -27,9 +27,10 @@ from pipelines.launch import Done, read_results
 from pipelines.staged import StagedRun, shard_entry, total
 from pipelines.workplan import planfile
 from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
-from shards import commit, manifest, parquet
+from shards import manifest
 from shards.card import render
 from shards.dataset import Dataset
+from shards.files import commit, parquet
 from shards.identity import Domain, choice, fraction_threshold
 from shards.manifest import Manifest
 

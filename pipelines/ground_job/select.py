@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from grounding.selection import Cut, ranks
 from pipelines.leases import Running
-from shards import parquet
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.identity import Domain, choice, hex_strings, key_words
 from shards.schema import GROUND_PLAN
-from shards.store import Store
 
 STAGE = "select"
 NOT_SELECTED = "not_selected"

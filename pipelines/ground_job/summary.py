@@ -6,7 +6,7 @@ from grounding.forecast import Reach, forecast
 from pipelines.ground_job import settings
 from pipelines.ground_job.run import GroundRun, shard_items
 from pipelines.workplan import planfile
-from shards.store import Store
+from shards.files.store import Store
 
 _FROM_SELECTION_ON = ("boxes", "choose", "select", "pack")
 _FILES_OF_SELECTION = ("boxes", "choice", "plan", "shards")

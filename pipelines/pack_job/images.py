@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.pack_job.records import BadRecordError
+from shards.files.store import Store
+from shards.files.tar_members import Fetch, TarDamageError, mapped, members
 from shards.image import ImageError, probe
-from shards.store import Store
-from shards.tar_members import Fetch, TarDamageError, mapped, members
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _NAME_BYTES = 255  # of a part of a path, on common file systems

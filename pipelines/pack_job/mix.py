@@ -18,10 +18,10 @@ from pipelines.buckets import read_segment
 from pipelines.leases import Running
 from pipelines.pack_job.tables import PLAN, READ
 from pipelines.workplan.items import BucketItem
-from shards import parquet
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.identity import Domain, choice, key_words
-from shards.store import Store
 
 STAGE = "mix"
 DUPLICATE = "duplicate"

@@ -25,9 +25,9 @@ from pipelines.pack_job.images import size_of
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Record, with_images
 from pipelines.pack_job.tables import READ
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
 from shards.identity import image_key, key_words
-from shards.store import Store
 
 STAGE = "read"
 SIZES = "sizes"  # in the marker: bytes of each bucket's segment

@@ -18,8 +18,9 @@ from pipelines.rundir import RUN_JSON
 from pipelines.staged import StagedRun, shard_entry, total
 from pipelines.workplan import planfile
 from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
-from shards import commit, manifest
+from shards import manifest
 from shards.card import render
+from shards.files import commit
 from shards.manifest import Manifest
 from shards.schema import CONTRACT_VERSION
 

@@ -24,8 +24,8 @@ from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.shard import PackConfig
 from pipelines.rundir import RUN_JSON, read_run_json
 from pipelines.workplan.fingerprint import Fingerprint, fingerprint
+from shards.files.store import Store
 from shards.image import StoreSpec
-from shards.store import Store
 
 _MOST_PARTS = 16  # items that each read a whole file
 _BUCKET_BYTES = 1 << 30

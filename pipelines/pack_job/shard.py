@@ -21,14 +21,14 @@ from pipelines.leases import Running
 from pipelines.pack_job.images import Images
 from pipelines.pack_job.records import Record, with_images
 from pipelines.workplan.items import PlannedShard
-from shards import parquet
-from shards.commit import Attempt, Result, commit, run_facts
+from shards.files import parquet
+from shards.files.commit import Attempt, Result, commit, run_facts
+from shards.files.store import Store
+from shards.files.tar import TarWriter
 from shards.image import ImageError, Stored, StoreSpec, store
 from shards.outcomes import Outcome, img2dataset_status
 from shards.sample import JSON_FIELDS
 from shards.schema import CONTRACT_VERSION, SIDECAR
-from shards.store import Store
-from shards.tar import TarWriter
 
 STAGE = "pack"
 

@@ -15,7 +15,7 @@ from typing import Any
 from pipelines.report_page.charts import Point, curve
 from pipelines.report_page.svg import Svg
 from pipelines.report_page.words import shown
-from shards.store import Store
+from shards.files.store import Store
 
 _LOG = "log.jsonl"
 _MOST_POINTS = 600

@@ -27,7 +27,7 @@ from pipelines.report_page.svg import Svg
 from pipelines.report_page.words import number, percent, shown
 from pipelines.report_page.yields import Yields, yields
 from shards.access import RawSample, SampleError
-from shards.store import Store
+from shards.files.store import Store
 
 _HERE = Path(__file__).parent
 

@@ -24,8 +24,8 @@ from pipelines.report_page.samples import Origin, origin
 from pipelines.report_page.words import shown
 from pipelines.workplan import planfile
 from shards import layout
+from shards.files.store import Store
 from shards.identity import Domain, choice
-from shards.store import Store
 
 PER_REASON = 4
 _MOST_FILES = 64  # of a stage

@@ -11,8 +11,8 @@ from typing import Any
 from pipelines import rundir
 from shards import manifest, selection
 from shards.dataset import Dataset, open_dataset
+from shards.files.store import Store
 from shards.manifest import Manifest
-from shards.store import Store
 
 _JOBS = {"ground": "pipelines.ground", "pack": "pipelines.pack"}  # by a manifest's stage
 

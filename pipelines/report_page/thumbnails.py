@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from shards import resize
-from shards.image import ImageError, StoreSpec, decode, encode
+from shards.image import ImageError, StoreSpec, decode, encode, resize
 
 
 def thumbnail(image: bytes, side_px: int) -> str | None:

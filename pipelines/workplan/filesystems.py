@@ -1,7 +1,7 @@
 """Where metadata lies: the one way to find and open input files, on disk or by URL.
 
 In: a path or URL as a user gave it. Out: fsspec's file system and its path, or an open
-file. A run's own files go through `shards.store` instead.
+file. A run's own files go through `shards.files.store` instead.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shards.commit import encode
+from shards.files.commit import encode
 from shards.schema import CONTRACT_VERSION
 
 LIBRARIES = "libraries"

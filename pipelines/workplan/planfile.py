@@ -13,8 +13,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from shards.commit import encode
-from shards.store import Store
+from shards.files.commit import encode
+from shards.files.store import Store
 
 ITEMS_PER_FILE = 512
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from shards.files.store import Store
 from shards.lint import lint
-from shards.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 

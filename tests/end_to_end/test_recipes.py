@@ -28,8 +28,8 @@ from examples.corpus import encoded
 from examples.scenes import scene
 from examples.web import Page, serve
 from shards import manifest
+from shards.files.store import Store
 from shards.lint import lint
-from shards.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "examples" / "recipes"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from emulators import gs_emulator, s3_emulator
 
-from shards.store import Store
+from shards.files.store import Store
 
 RACERS = 16
 
@@ -200,7 +200,7 @@ def test_a_store_travels_in_a_pickle(store: Store) -> None:
 def test_a_store_works_in_another_process(store: Store) -> None:
     store.write("a", b"1")
     code = (
-        "import sys; from shards.store import Store; store = Store(sys.argv[1]);"
+        "import sys; from shards.files.store import Store; store = Store(sys.argv[1]);"
         "assert store.read('a') == b'1'; assert not store.create('a', b'');"
         "store.write('b', b'from the child')"
     )

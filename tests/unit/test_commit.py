@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.commit import (
+from shards.files.commit import (
     Attempt,
     ClaimVoidError,
     FileRecord,
@@ -25,7 +25,7 @@ from shards.commit import (
     read_marker,
     recorded,
 )
-from shards.store import Store
+from shards.files.store import Store
 
 ITEM = ItemId("download", "000007")
 TAR, SIDECAR = "shards/000007.tar", "shards/000007.parquet"

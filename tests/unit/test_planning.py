@@ -17,7 +17,7 @@ from pipelines.workplan import items, planfile
 from pipelines.workplan.fingerprint import Fingerprint, differences, only_libraries
 from pipelines.workplan.inputs import Extent, InputFile
 from pipelines.workplan.items import FilterItem, MixItem, PlannedShard, Segment, planned_shards
-from shards.store import Store
+from shards.files.store import Store
 
 ROWS = items.ROWS_PER_ITEM
 

@@ -13,7 +13,7 @@ import toy_shards
 import toy_tokenizer
 from training import finish, steps
 
-from shards.store import Store
+from shards.files.store import Store
 
 
 @pytest.mark.parametrize("serve", [emulators.gs_emulator, emulators.s3_emulator])

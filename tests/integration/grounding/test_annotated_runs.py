@@ -16,9 +16,9 @@ from grounding.annotations import Annotated, AnnotatedPhrase, folder_images, wri
 from grounding.samples import open_grounded, raw_samples, samples
 from pipelines.lint import main as lint
 from shards import manifest
+from shards.files.store import Store
 from shards.lint import lint as breaches
 from shards.reader import read, read_sidecar
-from shards.store import Store
 
 
 def picture(width: int, height: int, colour: str = "red", kind: str = "JPEG") -> bytes:

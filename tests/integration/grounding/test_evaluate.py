@@ -21,9 +21,9 @@ from grounding.detectors import load
 from grounding.evaluate import main
 from grounding.samples import open_grounded, samples
 from grounding.verify import main as verify
-from shards import parquet
+from shards.files import parquet
+from shards.files.store import Store
 from shards.schema import LABELS, PHRASES
-from shards.store import Store
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -19,7 +19,7 @@ from pipelines.ground_job import detecting, devices, labels
 from shards import lint, manifest, read
 from shards.access import SampleReader
 from shards.dataset import open_dataset
-from shards.store import Store
+from shards.files.store import Store
 
 COVERED = ("phrases", "labels", "boxes", "choice", "plan", "shards", "manifest.json")
 MODULE = "pipelines.ground"

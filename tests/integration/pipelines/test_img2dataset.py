@@ -23,7 +23,7 @@ from pipelines.guarded_fetch import fetch as guarded_fetch
 from pipelines.leases import Running
 from pipelines.run_rules import decoded_rules
 from pipelines.shard_facts import Facts
-from shards.commit import ItemId
+from shards.files.commit import ItemId
 from shards.image import StoreSpec
 from shards.outcomes import Outcome
 

@@ -16,8 +16,8 @@ import pytest
 
 from pipelines import worker
 from pipelines.leases import LeaseKeeper, Running, held_by_others
-from shards.commit import Attempt, ItemId, Result, commit
-from shards.store import Store
+from shards.files.commit import Attempt, ItemId, Result, commit
+from shards.files.store import Store
 
 LEASE_S = 1.0
 ITEM = ItemId("download", "000000")

@@ -11,7 +11,7 @@ from emulators import gs_emulator, s3_emulator
 from remote_jobs import fetched_copy, flags_elsewhere
 
 import shards
-from shards.store import Store
+from shards.files.store import Store
 
 EMULATORS = {"gs": gs_emulator, "s3": s3_emulator}
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 import shards.reader
 from examples.web import Page, serve
+from shards.files.store import Store
 from shards.manifest import read as read_manifest
-from shards.store import Store
 
 NUM_PHOTOS = 16
 SHARD_SIZE = 4

@@ -21,8 +21,8 @@ from grounding.samples import samples as grounded_samples
 from shards import lint, manifest
 from shards.access import RawSample, SampleReader
 from shards.dataset import open_dataset
+from shards.files.store import Store
 from shards.identity import image_key
-from shards.store import Store
 
 COVERED = ("buckets", "plan", "shards", "manifest.json", "README.md")
 MODULE = "pipelines.pack"

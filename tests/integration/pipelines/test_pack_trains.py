@@ -22,7 +22,7 @@ from cogvlm.watch import read_log
 from grounding import grit
 from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards import lint, manifest
-from shards.store import Store
+from shards.files.store import Store
 
 TASKS = {
     **{"dialogue": "dialogue", "document": "document", "text": "text", "grounded": "rec"},

@@ -23,13 +23,13 @@ from shared_data import shared_data
 
 import shards.reader
 from examples.web import Page, serve
+from shards.files.store import Store
 from shards.image import PROFILES, ImageError, Stored, store
 from shards.manifest import Manifest
 from shards.manifest import read as read_manifest
 from shards.outcomes import Outcome
 from shards.reader import read_sidecar
 from shards.sample import FLOAT_FIELDS, JSON_FIELDS
-from shards.store import Store
 
 DATA = shared_data()
 needs_data = pytest.mark.skipif(DATA is None, reason="the real sample data is not here")

@@ -261,7 +261,7 @@ def test_an_item_that_died_twice_is_done_carefully(
 
 def die_at(method: str, call: int, after: bool) -> None:
     """Kill this process before or after the given call of a store's method."""
-    from shards.store import Store
+    from shards.files.store import Store
 
     original = getattr(Store, method)
     lock, calls = threading.Lock(), iter(range(1, 1_000_000))

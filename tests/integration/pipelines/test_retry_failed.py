@@ -16,8 +16,8 @@ import shards
 from examples.web import Page, serve
 from pipelines import download
 from pipelines import filter as filter_job
+from shards.files.store import Store
 from shards.lint import lint
-from shards.store import Store
 
 
 class _Pages(dict[str, Page]):

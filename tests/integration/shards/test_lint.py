@@ -18,13 +18,14 @@ from PIL import Image
 from examples.scenes import scene
 from examples.web import Page, serve
 from pipelines import filter as filter_job
-from shards import manifest, parquet
+from shards import manifest
+from shards.files import parquet
+from shards.files.store import Store
+from shards.files.tar import TarWriter
 from shards.lint import lint
 from shards.reader import Record, read_shard
 from shards.sample import ImageSample, members
 from shards.schema import SIDECAR
-from shards.store import Store
-from shards.tar import TarWriter
 
 
 @pytest.fixture(scope="module")

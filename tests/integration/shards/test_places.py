@@ -19,7 +19,7 @@ import shards
 from shards import adapters, selection
 from shards.access import SampleError, SampleReader
 from shards.dataset import Dataset, open_dataset
-from shards.store import Store
+from shards.files.store import Store
 
 
 @pytest.fixture(scope="module", params=["gs", "s3"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 from scripts.worker_requirements import LOCK, ROOT
 
@@ -76,7 +78,16 @@ def test_what_is_copied_exists_and_is_in_the_context(source: str) -> None:
 
 
 def test_every_package_is_copied() -> None:
-    declared = (ROOT / "pyproject.toml").read_text().partition("[tool.setuptools]\npackages = [")[2]
-    packages = re.findall(r'"([a-z]+)(?:\.[a-z.]+)?"', declared.partition("]")[0])
-    assert {"pipelines", "shards"} <= {*packages}
-    assert {*packages} <= {source.rstrip("/") for source in sources()}
+    find = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = find_packages(str(ROOT), include=find["find"]["include"])
+    assert {"pipelines", "shards", "shards.image"} <= {*packages}
+    assert {name.partition(".")[0] for name in packages} <= {
+        source.rstrip("/") for source in sources()
+    }
+
+
+def test_every_folder_of_source_is_a_package() -> None:
+    find = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = {*find_packages(str(ROOT), include=find["find"]["include"])}
+    files = (path for name in packages if "." not in name for path in (ROOT / name).rglob("*.py"))
+    assert {".".join(path.parent.relative_to(ROOT).parts) for path in files} == packages

@@ -20,7 +20,7 @@ _WHERE = " [while running 'DoItems/Do-ptransform-12']"
             f"{_TRACE}RuntimeError: pipelines.metadata.UnreadableError: a.parquet: bad{_WHERE}\n",
             "a.parquet: bad",
         ),
-        (f"shards.commit.ClaimVoidError: both names{_WHERE}", "both names"),
+        (f"shards.files.commit.ClaimVoidError: both names{_WHERE}", "both names"),
         ("ValueError: the first\nValueError: the last, which is the cause Beam re-raised",
          "the last, which is the cause Beam re-raised"),
         (f"{_TRACE}KeyError: 'url'", None),

@@ -21,9 +21,9 @@ from pipelines.leases import Running
 from pipelines.mix_item import MixConfig
 from pipelines.sources import SOURCES
 from pipelines.workplan.items import MixItem, Segment
-from shards.commit import ItemId
+from shards.files.commit import ItemId
+from shards.files.store import Store
 from shards.schema import CANONICAL, KEPT, TOMBSTONE
-from shards.store import Store
 
 Row = dict[str, Any]
 

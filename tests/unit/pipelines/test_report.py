@@ -17,7 +17,7 @@ from pipelines.report_page.samples import choose_places, kept_sample
 from pipelines.report_page.svg import element
 from pipelines.report_page.words import percent, shown, web_address
 from shards.access import RawSample
-from shards.store import Store
+from shards.files.store import Store
 
 LINKS = {
     "https://example.org/a.jpg?x=1&y=ü": True,

@@ -14,8 +14,8 @@ from toy_shards import BY_LEVEL, ToySample, captioned, decisions, documents, sel
 from shards import access, selection
 from shards.access import RawSample, SampleError, SampleReader
 from shards.dataset import Dataset, open_dataset
+from shards.files.store import Store
 from shards.schema import LEVELS
-from shards.store import Store
 
 
 def places(dataset: Dataset) -> list[tuple[int, int]]:

@@ -11,9 +11,9 @@ from toy_shards import BY_LEVEL, captioned, select, texts, write_run
 
 from shards import manifest
 from shards.dataset import open_dataset
+from shards.files.store import Store
 from shards.lint import lint
 from shards.schema import LEVELS
-from shards.store import Store
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from shared_data import shared_data
 
-from shards.careful import store_in_child
 from shards.image import PROFILES, ImageError, StoreSpec, decode, store
+from shards.image.careful import store_in_child
+from shards.image.resize import plan
 from shards.outcomes import Outcome
-from shards.resize import plan
 
 PHOTO = pictures.photo()
 
@@ -237,7 +237,7 @@ def test_torch_is_close_to_pillow() -> None:
 
 def test_torch_missing_is_said_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    monkeypatch.delitem(__import__("sys").modules, "shards.resize_torch", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "shards.image.resize_torch", raising=False)
     spec = StoreSpec(image_size=32, resizer="torch")
     with pytest.raises(ValueError, match=r"groundwork-vl\[torch-resize\]"):
         store(pictures.encoded(PHOTO, "JPEG"), spec)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import toy_shards
 
+from shards.files.store import Store
 from shards.lint import lint
-from shards.lint_levels import LevelRecord, breaches
+from shards.lint.levels import LevelRecord, breaches
 from shards.sample import JSON_FIELDS
-from shards.store import Store
 
 
 @pytest.mark.parametrize("level", toy_shards.BY_LEVEL)

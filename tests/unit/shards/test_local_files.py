@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.store import Store
+from shards.files.store import Store
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gcsfs.retry import HttpError
 
-from shards._object_files import ObjectFiles
+from shards.files._objects import ObjectFiles
 
 URL = "gs://bucket/run/a.json"
 
@@ -99,7 +99,7 @@ def test_create(errors: list[Exception], won: bool, calls: int) -> None:
 
 
 def test_create_gives_up_on_endless_conflicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shards._object_files.time.sleep", lambda _: None)
+    monkeypatch.setattr("shards.files._objects.time.sleep", lambda _: None)
     with pytest.raises(OSError, match="status 409"):
         files_over(Refusing(*[s3_error(409)] * 20)).create(URL, b"")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shards import parquet
+from shards.files import parquet
 from shards.schema import KEPT, NAME, REJECT, SIDECAR
 
 SCHEMA = pa.schema(

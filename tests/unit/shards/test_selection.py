@@ -13,8 +13,8 @@ from toy_shards import captioned, decisions, documents, select, write_run
 
 import shards
 from shards import manifest, selection
+from shards.files.store import Store
 from shards.layout import find
-from shards.store import Store
 
 
 @pytest.fixture

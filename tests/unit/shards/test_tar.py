@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from shards.tar import TarWriter
+from shards.files.tar import TarWriter
 
 SAMPLES = {
     "00ff": {"jpg": b"x" * 1000, "txt": "é".encode(), "json": b"{}"},

@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-from shards.tar_members import TarDamageError, members, split_name
-from shards.tar_members import mapped as map_file
+from shards.files.tar_members import TarDamageError, members, split_name
+from shards.files.tar_members import mapped as map_file
 
 NAMES = ("a.jpg", "a.txt", "folder/b.c/" + "long" * 60 + ".jpg", "ü.json", "plain")
 

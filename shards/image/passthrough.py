@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import zlib
 
-from shards import jpeg, orientation, pixels, sniff
-from shards.image_types import ImageError, Probe
+from shards.image import jpeg, orientation, pixels, sniff
+from shards.image.types import ImageError, Probe
 
 _PNG_HEAD = 8
 _PNG_PLAIN_COLOURS = (0, 2)  # grey and RGB; palettes and alpha are other cases

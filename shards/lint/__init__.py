@@ -17,15 +17,15 @@ import pyarrow as pa
 from PIL import Image
 
 from shards import manifest
+from shards.files.parquet import storage_schema
+from shards.files.store import Store
 from shards.identity import canonical_urls, image_key, keys
 from shards.image import ImageError, decode
-from shards.lint_levels import LevelRecord, breaches, read_level_shard
+from shards.lint.levels import LevelRecord, breaches, read_level_shard
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome
-from shards.parquet import storage_schema
 from shards.reader import CorruptShardError, Record, read_shard, read_sidecar
 from shards.schema import SIDECAR
-from shards.store import Store
 
 _LAST = ("download", "pack")  # stages whose samples are those of the shards
 _PICTURED = ("image_text", "grounded")  # levels of one image and its caption

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shards.store import Store
+from shards.files.store import Store
 
 Result = dict[str, Any]
 

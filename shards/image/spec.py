@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from shards.image_types import MAX_PIXELS
+from shards.image.types import MAX_PIXELS
 
 ResizeMode = Literal["no", "keep_ratio", "keep_ratio_largest", "border", "center_crop", "fixed"]
 Resizer = Literal["pillow", "torch"]

@@ -11,11 +11,11 @@ This module is the door; the work is in
 Any bytes may be given to any of them; the only error that bytes can cause is `ImageError`.
 """
 
-from shards.image_spec import PROFILES, StoreSpec
-from shards.image_types import MAX_PIXELS, ImageError, Probe
-from shards.pixels import decode
-from shards.recode import Stored, encode, store
-from shards.sniff import probe
+from shards.image.pixels import decode
+from shards.image.recode import Stored, encode, store
+from shards.image.sniff import probe
+from shards.image.spec import PROFILES, StoreSpec
+from shards.image.types import MAX_PIXELS, ImageError, Probe
 
 __all__ = [
     "MAX_PIXELS",

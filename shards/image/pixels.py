@@ -23,10 +23,10 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageFile
 
-from shards import jpeg, orientation
-from shards.image_types import MAX_PIXELS, ImageError, Probe, check_size
+from shards.image import jpeg, orientation
+from shards.image.sniff import probe
+from shards.image.types import MAX_PIXELS, ImageError, Probe, check_size
 from shards.outcomes import Outcome
-from shards.sniff import probe
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from shards.image_spec import Resizer, StoreSpec
-from shards.image_types import check_size
+from shards.image.spec import Resizer, StoreSpec
+from shards.image.types import check_size
 
 WHITE = 255
 
@@ -75,7 +75,7 @@ def _resample(
     rgb: npt.NDArray[np.uint8], size: tuple[int, int], resizer: Resizer
 ) -> npt.NDArray[np.uint8]:
     if resizer == "torch":
-        from shards.resize_torch import hold_to_one_thread, resample
+        from shards.image.resize_torch import hold_to_one_thread, resample
 
         hold_to_one_thread()
         return resample(rgb, size)

@@ -31,7 +31,7 @@ def store_in_child(data: bytes, spec: StoreSpec, *, timeout_s: float = 60.0) -> 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "shards.careful"],
+            [sys.executable, "-m", "shards.image.careful"],
             input=request,
             capture_output=True,
             env=environment,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from shards import jpeg, orientation
-from shards.image_types import ImageError, Probe
+from shards.image import jpeg, orientation
+from shards.image.types import ImageError, Probe
 from shards.outcomes import Outcome
 
 # Long enough that every signature and, for text, the root element has been seen.

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from shards import passthrough, pixels, resize
-from shards.image_spec import StoreSpec
-from shards.image_types import Probe
+from shards.image import passthrough, pixels, resize
+from shards.image.spec import StoreSpec
+from shards.image.types import Probe
 from shards.outcomes import Outcome
 
 _LONGEST_SIDES = {"jpg": 65_500, "png": 2**31 - 1, "webp": 16_383}

@@ -1,4 +1,4 @@
-"""Local disk behind `shards.store`: absolute paths in, durable and atomic changes out.
+"""Local disk behind `shards.files.store`: absolute paths in, durable and atomic changes out.
 
 A file appears under its name by one rename or one link of a complete, synced temporary
 file in the same folder, so that a kill leaves the old content or the new and at most an
@@ -27,7 +27,7 @@ _NOT_WRITABLE = frozenset(
 
 
 class LocalFiles:
-    """File operations on absolute local paths, as `shards.store.Store` documents them."""
+    """File operations on absolute local paths, as `shards.files.store.Store` documents them."""
 
     def stat(self, path: str) -> tuple[int, float] | None:
         try:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shards.files.store import Store
+from shards.files.tar_members import split_name
 from shards.manifest import ShardEntry
 from shards.reader import CorruptShardError
 from shards.sample import JSON_FIELDS
-from shards.store import Store
-from shards.tar_members import split_name
 
 IMAGE_MARK = "<image>"
 BOXES_MARK = "<boxes>"

@@ -16,8 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from shards._local_files import LocalFiles
-from shards._object_files import SCHEMES, ObjectFiles
+from shards.files._local import LocalFiles
+from shards.files._objects import SCHEMES, ObjectFiles
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Google Cloud Storage and S3 behind `shards.store`: URLs in, whole-object changes out.
+"""Google Cloud Storage and S3 behind `shards.files.store`: URLs in, whole-object changes out.
 
 Everything goes through gcsfs or s3fs with listing caches off and never through a glob.
 Credentials, project and emulator addresses come from the environment as those libraries
@@ -28,7 +28,7 @@ _DELETE_THREADS = 32
 
 
 class ObjectFiles:
-    """Object operations on full URLs of one scheme, as `shards.store.Store` documents them."""
+    """Object operations on full URLs of one scheme, as `files.store.Store` documents them."""
 
     def __init__(self, scheme: str) -> None:
         assert scheme in SCHEMES

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shards import orientation
-from shards.image_types import ImageError
+from shards.image import orientation
+from shards.image.types import ImageError
 from shards.outcomes import Outcome
 
 MAX_SCANS = 100
