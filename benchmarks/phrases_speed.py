@@ -59,7 +59,7 @@ def rates(folder: Path) -> dict[str, float]:
     """Return captions per CPU second of every way, by name."""
     import spacy
 
-    from grounding.phrases import PhraseRules, load_extractor
+    from grounding.phrases.extractor import PhraseRules, load_extractor
 
     model = str(_random_model(folder / "random_model"))
     captions = _captions(_CAPTIONS)

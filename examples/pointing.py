@@ -18,7 +18,7 @@ from examples import tokenizer
 from examples.corpus import Corpus, encoded, run_command, write_metadata
 from examples.scenes import Scene, scene
 from examples.web import PORT, Page, serve
-from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
+from grounding.annotated.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards.image import StoreSpec
 
 SIDE = 64  # pixels of the model's input

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from grounding import grit, metrics
+from grounding import metrics
+from grounding.annotated import grit
 from grounding.detector import Detection, Detector
 from grounding.metrics import Agreement, Localised, Ratio
 from grounding.samples import (

@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from grounding import flickr30k_entities, scoring
-from grounding.annotations import folder_images, write_shards
+from grounding import scoring
+from grounding.annotated import flickr30k_entities
+from grounding.annotated.annotations import folder_images, write_shards
 from grounding.evaluate import add_detector_options, detector_options, metric_lines, run
 from grounding.samples import open_grounded
 

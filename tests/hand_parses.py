@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from examples import demo_spacy
-from grounding.chunks import Chunk
-from grounding.phrases import PhraseExtractor, PhraseRules
-from grounding.spacy_chunker import SpacyChunker
+from grounding.phrases.chunks import Chunk
+from grounding.phrases.extractor import PhraseExtractor, PhraseRules
+from grounding.phrases.spacy_chunker import SpacyChunker
 
 if TYPE_CHECKING:
     from spacy.language import Language

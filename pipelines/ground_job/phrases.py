@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grounding.phrases import PhraseRules, load_extractor
+from grounding.phrases.extractor import PhraseRules, load_extractor
 from pipelines.leases import Running
 from shards.access import SampleReader
 from shards.dataset import Dataset

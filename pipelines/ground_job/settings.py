@@ -13,7 +13,7 @@ from typing import Any
 
 from grounding.align import LabelRules
 from grounding.detector import Detector
-from grounding.phrases import PhraseRules, load_extractor
+from grounding.phrases.extractor import PhraseRules, load_extractor
 from grounding.selection import Cut, Share, fraction
 from pipelines.ground_job.boxes import BoxesConfig
 from pipelines.ground_job.choose import ChooseConfig

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from grounding import flickr30k_entities, refcoco, visual_genome
-from grounding.annotations import (
+from grounding.annotated import flickr30k_entities, refcoco, visual_genome
+from grounding.annotated.annotations import (
     Annotated,
     AnnotatedPhrase,
     Rejected,

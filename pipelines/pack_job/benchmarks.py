@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from grounding.annotations import of_split
+from grounding.annotated.annotations import of_split
 from pipelines.pack_job.conversations import coco_id
 from pipelines.pack_job.lines import Raw, by_id, json_lines, listed, rows, tried, whole
 from pipelines.pack_job.reading import ReadOptions, Unit

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from grounding.annotations import cleaned, of_split
+from grounding.annotated.annotations import cleaned, of_split
 from pipelines.pack_job.conversations import coco_id
 from pipelines.pack_job.lines import Raw, listed, tried, whole
 from pipelines.pack_job.reading import ReadOptions, Unit

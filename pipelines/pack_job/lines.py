@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from grounding.visual_genome import elements
+from grounding.annotated.visual_genome import elements
 from pipelines.pack_job.reading import Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Record
 from pipelines.workplan.filesystems import open_input

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from grounding.annotations import Annotated, AnnotatedPhrase, cleaned, relative_box
+from grounding.annotated.annotations import Annotated, AnnotatedPhrase, cleaned, relative_box
 from grounding.samples import BadGroundingError, Box
 from pipelines.pack_job.lines import Raw, rows, tried
 from pipelines.pack_job.reading import ReadOptions, Unit

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from grounding.annotations import Annotated, check
+from grounding.annotated.annotations import Annotated, check
 from grounding.samples import BadGroundingError, Box, BoxRow, unparsed_phrase
 
 IMAGE_MARK = "<image>"
@@ -177,7 +177,7 @@ def grounded(found: Annotated, image: str, origin: Origin) -> Record:
     """Return a caption with boxes.
 
     Raises:
-        BadRecordError: For one of the reasons of `grounding.annotations.check`.
+        BadRecordError: For one of the reasons of `grounding.annotated.annotations.check`.
     """
     try:
         check(found)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from grounding import visual_genome
-from grounding.annotations import of_split
+from grounding.annotated import visual_genome
+from grounding.annotated.annotations import of_split
 from pipelines.pack_job.lines import Raw, tried, whole
 from pipelines.pack_job.own_boxes import to_share
 from pipelines.pack_job.reading import ReadOptions, Unit

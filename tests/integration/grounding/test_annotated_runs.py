@@ -11,8 +11,8 @@ import pytest
 import toy_shards
 from PIL import Image
 
-from grounding import coco, flickr30k_entities, grit, refcoco, visual_genome
-from grounding.annotations import Annotated, AnnotatedPhrase, folder_images, write_shards
+from grounding.annotated import coco, flickr30k_entities, grit, refcoco, visual_genome
+from grounding.annotated.annotations import Annotated, AnnotatedPhrase, folder_images, write_shards
 from grounding.samples import open_grounded, raw_samples, samples
 from pipelines.lint import main as lint
 from shards import manifest

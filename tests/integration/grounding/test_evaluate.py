@@ -15,7 +15,7 @@ import pytest
 import toy_shards
 from PIL import Image
 
-from grounding import grit
+from grounding.annotated import grit
 from grounding.detector import Detection
 from grounding.detectors import load
 from grounding.evaluate import main

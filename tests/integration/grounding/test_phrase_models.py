@@ -10,8 +10,8 @@ from shared_data import shared_data
 
 from examples import demo_spacy
 from examples.scenes import scene
-from grounding.phrases import DropReason, PhraseRules, load_extractor
-from grounding.spacy_chunker import load_chunker
+from grounding.phrases.extractor import DropReason, PhraseRules, load_extractor
+from grounding.phrases.spacy_chunker import load_chunker
 
 spacy = pytest.importorskip("spacy")
 

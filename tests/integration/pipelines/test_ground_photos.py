@@ -16,9 +16,15 @@ import pytest
 from shared_data import shared_data
 
 from grounding import evaluate
-from grounding.annotations import Annotated, AnnotatedPhrase, cleaned, folder_images, write_shards
+from grounding.annotated.annotations import (
+    Annotated,
+    AnnotatedPhrase,
+    cleaned,
+    folder_images,
+    write_shards,
+)
 from grounding.detectors import oracle
-from grounding.phrases import PhraseExtractor, PhraseRules, kept, load_extractor
+from grounding.phrases.extractor import PhraseExtractor, PhraseRules, kept, load_extractor
 from shards.image import decode
 
 DATA = shared_data()

@@ -19,8 +19,8 @@ from shared_data import shared_data
 
 from cogvlm import train
 from cogvlm.watch import read_log
-from grounding import grit
-from grounding.annotations import Annotated, AnnotatedPhrase, write_shards
+from grounding.annotated import grit
+from grounding.annotated.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards import lint, manifest
 from shards.files.store import Store
 

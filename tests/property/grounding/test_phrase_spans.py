@@ -7,7 +7,7 @@ from hand_parses import demo_pipeline
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grounding.phrases import DropReason, PhraseRules, contained, load_extractor
+from grounding.phrases.extractor import DropReason, PhraseRules, contained, load_extractor
 
 WORDS = [
     "a", "the", "man", "dog's", "it", "“red”", "(hat)", "U.S.", "50%", "--", "...", "C++", "#tag",

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grounding import flickr30k_entities, refcoco, visual_genome
-from grounding.annotations import (
+from grounding.annotated import flickr30k_entities, refcoco, visual_genome
+from grounding.annotated.annotations import (
     Annotated,
     AnnotatedPhrase,
     Rejected,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_parses import english, extractor, parsed, tagged
 
-from grounding.chunks import rule_for
+from grounding.phrases.chunks import rule_for
 
 spacy = pytest.importorskip("spacy")
 

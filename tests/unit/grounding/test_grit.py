@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grounding import grit
+from grounding.annotated import grit
 from grounding.samples import BoxRow, GroundedSample, Grounding, unparsed_phrase
 from shards.sample import ImageSample
 

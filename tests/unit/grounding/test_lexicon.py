@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grounding.phrases import PhraseRules, load_extractor
+from grounding.phrases.extractor import PhraseRules, load_extractor
 
 
 def phrases(caption, **rules):

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from hand_parses import english, extractor, parsed
 
-from grounding.chunks import Chunk
-from grounding.lemmas import singular
-from grounding.phrases import (
+from grounding.phrases.chunks import Chunk
+from grounding.phrases.extractor import (
     DropReason,
     PhraseExtractor,
     PhraseRules,
@@ -20,6 +19,7 @@ from grounding.phrases import (
     kept,
     load_extractor,
 )
+from grounding.phrases.lemmas import singular
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "grounding" / "expression_cases.json"
 CASES = json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"]
@@ -208,5 +208,5 @@ def test_rules_and_models_change_the_fingerprint():
 
 
 def test_importing_is_free():
-    code = "import sys, grounding.phrases; sys.exit('spacy' in sys.modules)"
+    code = "import sys, grounding.phrases.extractor; sys.exit('spacy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

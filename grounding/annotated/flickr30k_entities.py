@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from grounding.annotations import Annotated, AnnotatedPhrase, Rejected, joined, relative_box
+from grounding.annotated.annotations import (
+    Annotated,
+    AnnotatedPhrase,
+    Rejected,
+    joined,
+    relative_box,
+)
 from grounding.samples import BadGroundingError, Box
 
 SOURCE = "flickr30k_entities"

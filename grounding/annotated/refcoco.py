@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from grounding.annotations import (
+from grounding.annotated.annotations import (
     Annotated,
     AnnotatedPhrase,
     Rejected,

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grounding.chunks import MAX_CHARS, RULES, Chunk, fingerprint, rule_for, trimmed
-from grounding.expressions import expression_end
-from grounding.lemmas import singular
+from grounding.phrases.chunks import MAX_CHARS, RULES, Chunk, fingerprint, rule_for, trimmed
+from grounding.phrases.expressions import expression_end
+from grounding.phrases.lemmas import singular
 
 if TYPE_CHECKING:
     from spacy.language import Language

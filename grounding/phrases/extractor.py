@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from grounding.chunks import Chunk, fingerprint
+from grounding.phrases.chunks import Chunk, fingerprint
 from shards.phrases import Phrase
 
 LEXICON = "lexicon"
@@ -195,10 +195,10 @@ def load_extractor(spacy_model: str, rules: PhraseRules) -> PhraseExtractor:
         ValueError: There is no such model, or it does not fit the language.
     """
     if spacy_model == LEXICON:
-        from grounding.lexicon import LexiconChunker
+        from grounding.phrases.lexicon import LexiconChunker
 
         return PhraseExtractor(LexiconChunker(rules.language), rules)
-    from grounding.spacy_chunker import load_chunker
+    from grounding.phrases.spacy_chunker import load_chunker
 
     return PhraseExtractor(load_chunker(str(spacy_model), rules.language), rules)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from grounding.annotations import (
+from grounding.annotated.annotations import (
     Annotated,
     AnnotatedPhrase,
     Rejected,

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import NamedTuple
 
-from grounding.chunks import MAX_CHARS, Chunk, fingerprint
-from grounding.lemmas import singular
+from grounding.phrases.chunks import MAX_CHARS, Chunk, fingerprint
+from grounding.phrases.lemmas import singular
 
 _VERSION = 1
 _LONGEST_RUN = 40

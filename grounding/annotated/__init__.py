@@ -1,0 +1,1 @@
+"""Published annotations and grounded parquet, read into grounded records and written from them."""

@@ -1,0 +1,1 @@
+"""Captions to phrases: noun chunks, heads and referring expressions, by spaCy or a lexicon."""
