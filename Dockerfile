@@ -18,7 +18,7 @@ COPY cogvlm/ /tmp/groundwork/cogvlm/
 # --no-build-isolation: the build tool is the lock's too. The import shows that nothing is missing.
 RUN pip install --no-cache-dir --no-deps --no-build-isolation /tmp/groundwork \
     && rm -r /tmp/groundwork \
-    && cd / && python -c "import pipelines.transforms, pipelines.download_item"
+    && cd / && python -c "import pipelines.harness.transforms, pipelines.download_job.shard"
 
 # Beam's entry point makes a virtual environment for each worker process in this folder.
 RUN useradd --system --create-home groundwork \

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.corpus import FILE_ROWS, SOURCE
 from filters import Chain, apply_chain, build_chain
-from pipelines import buckets
-from pipelines.metadata import BATCH_ROWS
-from pipelines.sources import SOURCES, canonicalise, resolve
-from pipelines.workplan.items import ROWS_PER_BUCKET
+from pipelines.filter_job.items import ROWS_PER_BUCKET
+from pipelines.harness import buckets
+from pipelines.metadata.reader import BATCH_ROWS
+from pipelines.metadata.sources import SOURCES, canonicalise, resolve
 from shards.files import parquet
 from shards.schema import KEPT
 

@@ -18,11 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines import buckets
-from pipelines.launch import Done
-from pipelines.mix_item import _load
-from pipelines.stages import _mix_items, _packed_segments
-from pipelines.workplan.items import MixItem, Segment
+from pipelines.filter_job.items import MixItem, Segment
+from pipelines.filter_job.mix_item import _load
+from pipelines.filter_job.run import _mix_items, _packed_segments
+from pipelines.harness import buckets
+from pipelines.harness.launch import Done
 from shards.files.commit import encode
 from shards.files.store import Store
 from shards.schema import KEPT

@@ -35,7 +35,7 @@ from examples.arms import ARMS, DATA, Arm, three_shapes
 from examples.corpus import fresh_folder, run_command, say
 from examples.noise import Noisy
 from examples.pointing import Training, small_scene
-from pipelines.options import positive
+from pipelines.harness.options import positive
 
 _GOAL = 0.5  # share of the loss that the rules win back
 # The two-box rule would take more samples from the noisy arms than from the clean ones.

@@ -25,7 +25,7 @@ from examples.planted import plant
 from examples.pointing import Report, Training
 from examples.scenes import Scene, scene
 from examples.web import PORT, Page, serve
-from pipelines.options import positive
+from pipelines.harness.options import positive
 
 
 class DemoError(Exception):

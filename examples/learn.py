@@ -18,7 +18,7 @@ from pathlib import Path
 from examples import demo_spacy, pointing
 from examples.corpus import fresh_folder, run_command, say
 from examples.pointing import Report, Training, small_scene
-from pipelines.options import natural, positive
+from pipelines.harness.options import natural, positive
 
 NUM_SCENES = 20_000
 BAR, BAR_BEFORE = 0.5, 0.05

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
 
-from pipelines.failures import JobFailedError, mendable
 from pipelines.fetch import NetworkUnhealthy
-from pipelines.launch import Launch
-from pipelines.metadata import UnreadableError
-from pipelines.parsing import LOCAL_RUNNERS, Parsed
+from pipelines.harness.failures import JobFailedError, mendable
+from pipelines.harness.launch import Launch
+from pipelines.harness.parsing import LOCAL_RUNNERS, Parsed
+from pipelines.metadata.reader import UnreadableError
 from shards.files.commit import ClaimVoidError
 from shards.files.store import Store
 
@@ -60,11 +59,11 @@ def say(lines: Iterable[str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def launch_of(parsed: Parsed, open_output: Callable[[argparse.Namespace], Store]) -> Launch:
-    """Return how to run, from a parsed command line.
+def launch_of(parsed: Parsed, store: Store) -> Launch:
+    """Return how to run in an output, from a parsed command line.
 
     Raises:
-        ValueError: The options contradict each other, or the output cannot be used.
+        ValueError: The options contradict each other.
     """
     values = parsed.values
     local = parsed.runner.rpartition(".")[2].lower() in LOCAL_RUNNERS
@@ -83,12 +82,10 @@ def launch_of(parsed: Parsed, open_output: Callable[[argparse.Namespace], Store]
             raise ValueError(
                 f"--{removing} with --num_tasks would remove what other launchers write"
             )
-    if not values.output:
-        raise ValueError("--output is missing; give a folder, gs://BUCKET/… or s3://BUCKET/…")
     if local:
         values.workers = values.workers or 1
     return Launch(
-        store=open_output(values),
+        store=store,
         beam_flags=parsed.beam,
         local=local,
         workers=values.workers or 1,

@@ -9,16 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline, run_rules, rundir, summary
-from pipelines.options import (
-    DOWNLOAD_OPTIONS,
-    LAUNCH_OPTIONS,
-    OUTPUT,
-    RETRY_FAILED,
-)
-from pipelines.parsing import build_parser, parse
-from pipelines.stages import Run
-from shards.files.store import Store
+from pipelines import commandline
+from pipelines.download_job.options import DOWNLOAD_OPTIONS, RETRY_FAILED
+from pipelines.filter_job import rules as run_rules
+from pipelines.filter_job import summary
+from pipelines.filter_job.run import Run
+from pipelines.harness import rundir
+from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT
+from pipelines.harness.parsing import build_parser, parse
 
 _OPTIONS = (
     OUTPUT,
@@ -37,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: commandline.Parsed) -> None:
-    launch = commandline.launch_of(parsed, lambda values: Store(values.output))
+    launch = commandline.launch_of(parsed, rundir.open_output(parsed.values.output, "filter"))
     recorded = rundir.read_run_json(launch.store)
     for name, value in recorded["options"].items():
         setattr(parsed.values, name, value)

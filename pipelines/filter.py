@@ -9,12 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline, dryrun, job, run_inputs, run_rules, rundir, summary
-from pipelines.options import JOB_OPTIONS
-from pipelines.parsing import build_parser, parse
-from pipelines.stages import Run
-from pipelines.workplan import planfile
-from pipelines.workplan.items import filter_items
+from pipelines import commandline
+from pipelines.filter_job import dryrun, summary
+from pipelines.filter_job import inputs as run_inputs
+from pipelines.filter_job import rules as run_rules
+from pipelines.filter_job import settings as job
+from pipelines.filter_job.items import filter_items
+from pipelines.filter_job.options import JOB_OPTIONS
+from pipelines.filter_job.run import Run
+from pipelines.harness import planfile, rundir
+from pipelines.harness.parsing import build_parser, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
     values = parsed.values
-    launch = commandline.launch_of(parsed, rundir.open_output)
+    launch = commandline.launch_of(parsed, rundir.open_output(values.output, "filter"))
     inputs = run_inputs.read_inputs(values)
     settings = run_rules.rule_settings(values, inputs)
     chains = run_rules.build_chains(values.preset, settings)
@@ -40,10 +44,11 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
         commandline.say(dryrun.lines(inputs, items, spec, shard_rows, planned))
         return
     if values.overwrite:
-        rundir.clear(launch.store, inputs)
+        inputs.check_kept(launch.store)
+        rundir.clear(launch.store)
     run = Run(values, launch)
     run.check(inputs, chains)
-    rundir.write_run_json(launch.store, values, inputs, settings, chains, argv)
+    run.write_run_json(inputs, settings, chains, argv)
     run.filter(inputs, chains)
     stop_after = "filter" if values.metadata_only else values.stop_after
     if stop_after != "filter":

@@ -10,9 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline, rundir
+from pipelines import commandline
 from pipelines.ground_job.options import GROUND_OPTIONS
-from pipelines.parsing import build_parser, parse
+from pipelines.harness import rundir
+from pipelines.harness.parsing import build_parser, parse
 from shards.dataset import Dataset, open_dataset
 from shards.files.store import Store
 
@@ -30,7 +31,7 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
     from pipelines.ground_job.run import GroundRun
 
     values = parsed.values
-    launch = commandline.launch_of(parsed, rundir.open_output)
+    launch = commandline.launch_of(parsed, rundir.open_output(values.output, "ground"))
     dataset = _input(values)
     settings.check(values, dataset)  # every mistake before any work
     run = GroundRun(values, launch, dataset)
@@ -39,10 +40,10 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
         return
     settings.check_models(values, dataset)
     if values.overwrite:
-        rundir.clear_files(launch.store)
+        rundir.clear(launch.store)
     elif values.reselect:
         summary.forget_selection(launch.store)
-    rundir.write_ground_json(launch.store, values, dataset, argv)
+    run.write_run_json(argv)
     run.phrases()
     if values.stop_after != "phrases":
         devices.label_everywhere(run, argv)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline, rundir
+from pipelines import commandline
+from pipelines.harness import rundir
+from pipelines.harness.parsing import build_parser, parse
 from pipelines.pack_job.options import PACK_OPTIONS
-from pipelines.parsing import build_parser, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,14 +29,14 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
 
     values = parsed.values
     request = settings.request(values)  # every mistake before any work
-    launch = commandline.launch_of(parsed, rundir.open_output)
+    launch = commandline.launch_of(parsed, rundir.open_output(values.output, "pack"))
     settings.check_output(launch.store, request)
     run = PackRun(values, launch, request)
     if values.dry_run:
         commandline.say(run.plan())
         return
     if values.overwrite:
-        rundir.clear_files(launch.store)
+        rundir.clear(launch.store)
     run.write_run_json(argv)
     run.read()
     run.mix()

@@ -26,23 +26,17 @@ from cogvlm.presets import PRESETS as MODELS
 from cogvlm.train_config import TrainConfig
 from cogvlm.train_presets import ABLATIONS, RECIPES, Recipe
 from examples import costs
+from pipelines.download_job.options import DOWNLOAD_OPTIONS
+from pipelines.filter_job.options import FILTER_OPTIONS, MIX_OPTIONS, STOP_OPTIONS
 from pipelines.ground_job.options import (
     BOX_OPTIONS,
     LABEL_OPTIONS,
     PHRASE_OPTIONS,
     SELECT_OPTIONS,
 )
-from pipelines.options import (
-    DOWNLOAD_OPTIONS,
-    FILTER_OPTIONS,
-    LAUNCH_OPTIONS,
-    MIX_OPTIONS,
-    OUTPUT,
-    STOP_OPTIONS,
-    Option,
-)
+from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT, Option
+from pipelines.metadata.sources import SOURCES
 from pipelines.pack_job.options import SET_OPTIONS
-from pipelines.sources import SOURCES
 from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
 from shards.schema import BOXED, KEPT, LABELS, PHRASES, SIDECAR
 

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from examples.web import Page, serve
-from pipelines.workplan import planfile
+from pipelines.harness import planfile
 from shards.files.store import Store
 
 TOKEN = "GROUNDWORK_TEST_JOB"  # environment variable that marks a job's processes
@@ -162,7 +162,7 @@ def run(argv: Sequence[str], module: str = "pipelines.filter") -> tuple[int, str
 @contextmanager
 def _small_items() -> Iterator[None]:
     """Make plans of several items and buckets from a few rows: planning's constants, no option."""
-    from pipelines.workplan import items
+    from pipelines.filter_job import items
 
     before = items.ROWS_PER_ITEM, items.ROWS_PER_BUCKET
     items.ROWS_PER_ITEM, items.ROWS_PER_BUCKET = ROWS_PER_ITEM, ROWS_PER_BUCKET
@@ -204,7 +204,9 @@ class Child:
 
     def workers(self) -> list[int]:
         """Return the living worker processes."""
-        return sorted(pid for pid in self.processes() if b"pipelines.local_worker" in _command(pid))
+        return sorted(
+            pid for pid in self.processes() if b"pipelines.harness.local_worker" in _command(pid)
+        )
 
     def errors(self) -> str:
         """Return what it wrote to standard error."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs import World
 
-from pipelines.workplan.filesystems import filesystem_of
+from pipelines.metadata.filesystems import filesystem_of
 
 
 def broken_input(world: World, folder: Path) -> tuple[str, Path]:

@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from grounding.align import LabelRules, Labels, align
 from grounding.detector import Detection
-from pipelines.buckets import append_sorted
 from pipelines.ground_job.foreign import contract_fields
 from pipelines.ground_job.labels import LabelOutcome
-from pipelines.leases import Running
+from pipelines.harness.buckets import append_sorted
+from pipelines.harness.leases import Running
 from shards.access import SampleReader
 from shards.dataset import Dataset
 from shards.files import parquet

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from grounding.selection import Histogram, ranks
-from pipelines.buckets import read_segment
-from pipelines.leases import Running
-from pipelines.workplan.items import BucketItem
+from pipelines.harness.buckets import read_segment
+from pipelines.harness.items import BucketItem
+from pipelines.harness.leases import Running
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store

@@ -22,7 +22,7 @@ from grounding.detector import Detection, Detector, Span, problems_of
 from pipelines.ground_job.detecting import DetectorSpec
 from pipelines.ground_job.foreign import image_hash
 from pipelines.ground_job.phrases import PhraseOutcome
-from pipelines.leases import Running
+from pipelines.harness.leases import Running
 from shards.access import RawSample, SampleReader
 from shards.dataset import Dataset
 from shards.files import parquet

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.options import (
-    LAUNCH_OPTIONS,
-    OUTPUT,
-    fraction,
-    launch,
-    output,
-    positive,
-)
+from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT, fraction, launch, output, positive
 
 SEED = output("choose", "seed", "seed of the selection and of shard order", type=int, default=0)
 

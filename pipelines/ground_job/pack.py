@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.ground_job.foreign import contract_fields, encode
-from pipelines.leases import Running
-from pipelines.workplan.items import PlannedShard
+from pipelines.harness.items import PlannedShard
+from pipelines.harness.leases import Running
 from shards.access import RawSample, SampleReader
 from shards.dataset import Dataset
 from shards.files import parquet

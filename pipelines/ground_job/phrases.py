@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grounding.phrases.extractor import PhraseRules, load_extractor
-from pipelines.leases import Running
+from pipelines.harness.leases import Running
 from shards.access import SampleReader
 from shards.dataset import Dataset
 from shards.files import parquet

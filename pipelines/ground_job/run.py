@@ -1,6 +1,6 @@
 """The stages of a grounding job, each from the previous one's files to its own.
 
-What a stage of any job does is in `pipelines.staged`.
+What a stage of any job does is in `pipelines.harness.staged`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 from grounding import selection
 from grounding.selection import Cut, Histogram
-from pipelines import accounting
 from pipelines.ground_job import settings
 from pipelines.ground_job.boxes import SIZES, BoxesItem
 from pipelines.ground_job.choose import by_image
 from pipelines.ground_job.labels import PART_ROWS, LabelOutcome, PartItem
+from pipelines.ground_job.options import GROUND_OPTIONS
 from pipelines.ground_job.phrases import PhraseOutcome, ShardItem
 from pipelines.ground_job.select import SelectItem
-from pipelines.launch import Done, read_results
-from pipelines.staged import StagedRun, shard_entry, total
-from pipelines.workplan import planfile
-from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
+from pipelines.harness import accounting, planfile, rundir
+from pipelines.harness.items import BucketItem, PlannedShard, bucket_items, planned_shards
+from pipelines.harness.launch import Done, read_results
+from pipelines.harness.staged import StagedRun, shard_entry, total
 from shards import manifest
 from shards.card import render
 from shards.dataset import Dataset
@@ -45,6 +45,20 @@ class GroundRun(StagedRun):
     dataset: Dataset
     detector: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # what the summary tells
+
+    def write_run_json(self, command: Sequence[str]) -> None:
+        """Record what this run is, unless an earlier start of it did."""
+        options = {
+            option.name: getattr(self.values, option.name)
+            for option in GROUND_OPTIONS
+            if option.affects_output
+        }
+        read = {
+            "spec": self.dataset.spec,
+            "fingerprint": self.dataset.fingerprint,
+            "samples": self.dataset.samples,
+        }
+        rundir.write_run_json(self.store, "ground", command, options, {"input": read})
 
     def phrases(self) -> None:
         """Extract the phrases of every caption."""

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from grounding.selection import Cut, ranks
-from pipelines.leases import Running
+from pipelines.harness.leases import Running
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store

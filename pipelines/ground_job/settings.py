@@ -28,9 +28,8 @@ from pipelines.ground_job.options import (
 from pipelines.ground_job.pack import PackConfig
 from pipelines.ground_job.phrases import PhrasesConfig
 from pipelines.ground_job.select import SelectConfig
-from pipelines.options import Option
-from pipelines.parsing import parse_pairs
-from pipelines.workplan.fingerprint import Fingerprint, fingerprint
+from pipelines.harness.fingerprint import Fingerprint, fingerprint
+from pipelines.harness.options import Option, parse_pairs
 from shards.dataset import Dataset
 
 STAGES = ("phrases", "labels", "boxes", "choose", "select", "pack")

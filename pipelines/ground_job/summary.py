@@ -5,7 +5,7 @@ from __future__ import annotations
 from grounding.forecast import Reach, forecast
 from pipelines.ground_job import settings
 from pipelines.ground_job.run import GroundRun, shard_items
-from pipelines.workplan import planfile
+from pipelines.harness import planfile
 from shards.files.store import Store
 
 _FROM_SELECTION_ON = ("boxes", "choose", "select", "pack")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.pack_job import (
+from pipelines.pack_job.readers import (
     annotated,
     benchmarks,
     captions,

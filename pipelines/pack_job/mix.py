@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.buckets import read_segment
-from pipelines.leases import Running
+from pipelines.harness.buckets import read_segment
+from pipelines.harness.items import BucketItem
+from pipelines.harness.leases import Running
 from pipelines.pack_job.tables import PLAN, READ
-from pipelines.workplan.items import BucketItem
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.options import DOWNLOAD_OPTIONS, LAUNCH_OPTIONS, OUTPUT, launch, output, positive
-from pipelines.pack_job.documents import MODES
-from pipelines.pack_job.own_boxes import BOX_FORMATS
+from pipelines.download_job.options import DOWNLOAD_OPTIONS
+from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT, launch, output, positive
+from pipelines.pack_job.readers.documents import MODES
+from pipelines.pack_job.readers.own_boxes import BOX_FORMATS
 
 _STORE = (
     "store",

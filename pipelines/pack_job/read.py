@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.buckets import append_sorted
-from pipelines.leases import Running
+from pipelines.harness.buckets import append_sorted
+from pipelines.harness.leases import Running
 from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.images import size_of
 from pipelines.pack_job.reading import ReadOptions, Unit

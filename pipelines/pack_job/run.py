@@ -1,28 +1,24 @@
 """The stages of a packing job, each from the previous one's files to its own.
 
-What a stage of any job does is in `pipelines.staged`.
+What a stage of any job does is in `pipelines.harness.staged`.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.launch import Done, read_results
+from pipelines.harness import planfile, rundir
+from pipelines.harness.items import BucketItem, PlannedShard, bucket_items, planned_shards
+from pipelines.harness.launch import Done, read_results
+from pipelines.harness.staged import StagedRun, shard_entry, total
 from pipelines.pack_job.options import SET_OPTIONS, STORE_OPTIONS
 from pipelines.pack_job.read import SIZES
 from pipelines.pack_job.settings import Request
-from pipelines.rundir import RUN_JSON
-from pipelines.staged import StagedRun, shard_entry, total
-from pipelines.workplan import planfile
-from pipelines.workplan.items import BucketItem, PlannedShard, bucket_items, planned_shards
 from shards import manifest
 from shards.card import render
-from shards.files import commit
 from shards.manifest import Manifest
-from shards.schema import CONTRACT_VERSION
 
 STAGES = ("read", "mix", "pack")
 
@@ -105,21 +101,15 @@ class PackRun(StagedRun):
 
     def write_run_json(self, command: Sequence[str]) -> None:
         """Record what this run is, unless an earlier start of it did."""
-        recorded = {
-            "contract_version": CONTRACT_VERSION,
-            "started_s": round(time.time(), 3),
-            "command": list(command),
-            "inputs": [
-                {"name": unit.name, "size": unit.size, "sha256": unit.identity}
-                for unit in self.request.units
-            ],
-            "options": {
-                option.name: getattr(self.values, option.name)
-                for option in (*SET_OPTIONS, *STORE_OPTIONS)
-            },
-            "library_changes": [],
+        options = {
+            option.name: getattr(self.values, option.name)
+            for option in (*SET_OPTIONS, *STORE_OPTIONS)
         }
-        self.store.create(RUN_JSON, commit.encode(recorded))
+        inputs = [
+            {"name": unit.name, "size": unit.size, "sha256": unit.identity}
+            for unit in self.request.units
+        ]
+        rundir.write_run_json(self.store, "pack", command, options, {"inputs": inputs})
 
     def _count(self, results: Sequence[Done]) -> None:
         for each in results:

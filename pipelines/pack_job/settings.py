@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import job
+from pipelines.filter_job import settings
+from pipelines.harness.fingerprint import Fingerprint, fingerprint
 from pipelines.pack_job import units
 from pipelines.pack_job.formats import FORMATS, Format
 from pipelines.pack_job.images import Images, check_places
@@ -22,8 +23,6 @@ from pipelines.pack_job.options import SET_OPTIONS, STORE_OPTIONS
 from pipelines.pack_job.read import ReadConfig, ReadItem
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.shard import PackConfig
-from pipelines.rundir import RUN_JSON, read_run_json
-from pipelines.workplan.fingerprint import Fingerprint, fingerprint
 from shards.files.store import Store
 from shards.image import StoreSpec
 
@@ -126,7 +125,7 @@ def request(values: argparse.Namespace) -> Request:
             num_buckets=buckets,
         ),
         mix=MixConfig(seed=values.seed, shard_size=values.shard_size),
-        pack=PackConfig(images=images, spec=job.store_spec(values)),
+        pack=PackConfig(images=images, spec=settings.store_spec(values)),
         fingerprint=fingerprint(
             "read",
             previous=None,
@@ -140,13 +139,11 @@ def request(values: argparse.Namespace) -> Request:
 
 
 def check_output(store: Store, request: Request) -> None:
-    """Check that the output is new or a packing job's, and holds nothing that is read.
+    """Check that the output holds nothing that is read.
 
     Raises:
-        ValueError: It is another job's, or a file that is read lies in it.
+        ValueError: A file that is read lies in it.
     """
-    if store.exists(RUN_JSON) and "format" not in read_run_json(store)["options"]:
-        raise ValueError(f"--output {store.root} is another job's run; give another --output")
     for path in (*(unit.path for unit in request.units), *request.pack.images.places):
         if Store(path).root.startswith(f"{store.root}/") or Store(path).root == store.root:
             raise ValueError(f"{path} lies in --output {store.root}; give another --output")

@@ -17,10 +17,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.leases import Running
+from pipelines.harness.items import PlannedShard
+from pipelines.harness.leases import Running
 from pipelines.pack_job.images import Images
 from pipelines.pack_job.records import Record, with_images
-from pipelines.workplan.items import PlannedShard
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.pack_job.conversations import LABELS, label_files
+from pipelines.metadata.files import relative_names
 from pipelines.pack_job.formats import Format
+from pipelines.pack_job.readers.conversations import LABELS, label_files
 from pipelines.pack_job.reading import Unit
-from pipelines.workplan.inputs import relative_names
 
 LABELS_PER_UNIT = 2000
 PART_BYTES = 8 << 20

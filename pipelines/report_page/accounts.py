@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import accounting, job
-from pipelines.accounting import AccountingError, FilterTotals, Line
+from pipelines.filter_job import settings
 from pipelines.ground_job import settings as ground
-from pipelines.launch import read_results
+from pipelines.harness import accounting, planfile
+from pipelines.harness.accounting import AccountingError, FilterTotals, Line
+from pipelines.harness.launch import read_results
 from pipelines.pack_job import run as pack
 from pipelines.report_page.runs import ReportedRun
-from pipelines.workplan import planfile
 from shards.manifest import Manifest
 
 _STAGES = {"ground": ground.STAGES, "pack": pack.STAGES}  # by a manifest's stage
@@ -69,7 +69,7 @@ def equations(run: ReportedRun) -> list[Equation]:
     """Return the stages of a run in the order in which they ran."""
     if run.manifest is None:
         return [Equation(line, "listed", "samples") for line in _img2dataset(run)]
-    order = _STAGES.get(run.manifest.stage, job.STAGES)
+    order = _STAGES.get(run.manifest.stage, settings.STAGES)
     words = _WORDS | (_WORDS_OF_PACKING if run.manifest.stage == "pack" else {})
     lines = [Line.from_json(stage, values) for stage, values in run.manifest.counts.items()]
     lines.sort(key=lambda line: order.index(line.stage) if line.stage in order else len(order))

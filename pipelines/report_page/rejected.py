@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters import FILTERS
-from pipelines.accounting import UNREADABLE_ROWS, Line
+from pipelines.harness import planfile
+from pipelines.harness.accounting import UNREADABLE_ROWS, Line
 from pipelines.report_page.runs import ReportedRun
 from pipelines.report_page.samples import Origin, origin
 from pipelines.report_page.words import shown
-from pipelines.workplan import planfile
 from shards import layout
 from shards.files.store import Store
 from shards.identity import Domain, choice

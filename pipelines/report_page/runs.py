@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines import rundir
+from pipelines.harness import rundir
 from shards import manifest, selection
 from shards.dataset import Dataset, open_dataset
 from shards.files.store import Store

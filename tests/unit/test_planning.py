@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.launch import Done, Launch, check_fingerprint, plan_stage
-from pipelines.stages import _mix_items, _packed_segments
-from pipelines.workplan import items, planfile
-from pipelines.workplan.fingerprint import Fingerprint, differences, only_libraries
-from pipelines.workplan.inputs import Extent, InputFile
-from pipelines.workplan.items import FilterItem, MixItem, PlannedShard, Segment, planned_shards
+from pipelines.filter_job import items
+from pipelines.filter_job.items import FilterItem, MixItem, Segment
+from pipelines.filter_job.run import _mix_items, _packed_segments
+from pipelines.harness import planfile
+from pipelines.harness.fingerprint import Fingerprint, differences, only_libraries
+from pipelines.harness.items import PlannedShard, planned_shards
+from pipelines.harness.launch import Done, Launch, check_fingerprint, plan_stage
+from pipelines.metadata.files import Extent, InputFile
 from shards.files.store import Store
 
 ROWS = items.ROWS_PER_ITEM

@@ -37,7 +37,7 @@ SECRETS = {
 # `python -m pipelines.filter` with several items in every stage: planning's constants.
 COMMAND = f"""
 import runpy
-from pipelines.workplan import items
+from pipelines.filter_job import items
 items.ROWS_PER_ITEM, items.ROWS_PER_BUCKET = {jobs.ROWS_PER_ITEM}, {jobs.ROWS_PER_BUCKET}
 runpy.run_module("pipelines.filter", run_name="__main__", alter_sys=True)
 """
@@ -118,7 +118,7 @@ def test_nothing_that_is_staged_holds_a_secret(launched: Launched) -> None:
 
 def test_graphs_need_nothing_of_main(launched: Launched) -> None:
     pickles = _all_pickles(launched)
-    ours = [each for each in pickles if b"pipelines.transforms" in each]
+    ours = [each for each in pickles if b"pipelines.harness.transforms" in each]
     assert len(ours) == 3
     for stage, each in zip(("Filter", "Mix", "Download"), ours, strict=True):
         assert f"{stage}Config".encode() in each and b"_DoItem" in each

@@ -16,13 +16,13 @@ from servers import WebServer
 from examples.web import Page, serve
 from filters import build_chain
 from pipelines import filter as filter_job
-from pipelines.download_item import DownloadConfig
+from pipelines.download_job.fetch_img2dataset import fetch
+from pipelines.download_job.guarded_fetch import fetch as guarded_fetch
+from pipelines.download_job.shard import DownloadConfig
+from pipelines.download_job.shard_facts import Facts
 from pipelines.fetch import FetchConfig, close_shared_fetcher
-from pipelines.fetch_img2dataset import fetch
-from pipelines.guarded_fetch import fetch as guarded_fetch
-from pipelines.leases import Running
-from pipelines.run_rules import decoded_rules
-from pipelines.shard_facts import Facts
+from pipelines.filter_job.rules import decoded_rules
+from pipelines.harness.leases import Running
 from shards.files.commit import ItemId
 from shards.image import StoreSpec
 from shards.outcomes import Outcome

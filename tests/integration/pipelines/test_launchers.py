@@ -14,8 +14,8 @@ from pathlib import Path
 import jobs
 import pytest
 
-from pipelines import worker
-from pipelines.leases import LeaseKeeper, Running, held_by_others
+from pipelines.harness import worker
+from pipelines.harness.leases import LeaseKeeper, Running, held_by_others
 from shards.files.commit import Attempt, ItemId, Result, commit
 from shards.files.store import Store
 

@@ -14,8 +14,7 @@ import pytest
 from corpora import comparable, counts, read_dropped, read_parts, read_plan, run_filter
 from reference_job import Mixed, canonical_row, filter_rows, mix, place
 
-from pipelines import filter_item
-from pipelines.workplan import items
+from pipelines.filter_job import filter_item, items
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.options import JOB_OPTIONS
+from pipelines.filter_job.options import JOB_OPTIONS
 from shards import identity
 
 ROWS = 400

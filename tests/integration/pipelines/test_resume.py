@@ -16,8 +16,8 @@ from typing import Any
 import jobs
 import pytest
 
-from pipelines import transforms, worker
-from pipelines.worker import Work
+from pipelines.harness import transforms, worker
+from pipelines.harness.worker import Work
 
 Bytes = dict[str, str]
 
@@ -281,7 +281,7 @@ def die_at(method: str, call: int, after: bool) -> None:
 
 def no_grace() -> None:
     """Let the watchdog act at once when a worker died."""
-    from pipelines import runners
+    from pipelines.harness import runners
 
     runners._GRACE_S, runners._POLL_S = 0.05, 0.01
 

@@ -13,7 +13,7 @@ from corpora import comparable, counts, read_parts, read_results, run_filter
 from reference_identity import choice
 from reference_job import canonical_row, place, read_rows
 
-from pipelines.rejects import PER_REASON
+from pipelines.filter_job.rejects import PER_REASON
 
 Row = dict[str, Any]
 Key = tuple[str, str, int]

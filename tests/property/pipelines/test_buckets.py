@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import buckets
+from pipelines.harness import buckets
 from shards.schema import KEPT, TOMBSTONE
 
 SEED = 3

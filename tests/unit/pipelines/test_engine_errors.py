@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.engine_errors import MAX_MESSAGE, outcome_of
+from pipelines.download_job.engine_errors import MAX_MESSAGE, outcome_of
 from shards.outcomes import Outcome
 
 KNOWN = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines import commandline
-from pipelines.failures import JobFailedError, mendable
+from pipelines.harness.failures import JobFailedError, mendable
 
 _TRACE = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\n    raise error\n'
 _WHERE = " [while running 'DoItems/Do-ptransform-12']"
@@ -17,8 +17,8 @@ _WHERE = " [while running 'DoItems/Do-ptransform-12']"
         (f"{_TRACE}ValueError: --set: no such rule", "--set: no such rule"),
         (f"{_TRACE}RuntimeError: ValueError: give --x{_WHERE}\n\npassed through:\n==>", "give --x"),
         (
-            f"{_TRACE}RuntimeError: pipelines.metadata.UnreadableError: a.parquet: bad{_WHERE}\n",
-            "a.parquet: bad",
+            f"{_TRACE}RuntimeError: pipelines.metadata.reader.UnreadableError: a: bad{_WHERE}\n",
+            "a: bad",
         ),
         (f"shards.files.commit.ClaimVoidError: both names{_WHERE}", "both names"),
         ("ValueError: the first\nValueError: the last, which is the cause Beam re-raised",

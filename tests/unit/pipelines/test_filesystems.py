@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.workplan.filesystems import filesystem_of, open_input, open_unpacked
+from pipelines.metadata.filesystems import filesystem_of, open_input, open_unpacked
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import errno
 import pyarrow as pa
 import pytest
 
-from pipelines.metadata import _is_outage
+from pipelines.metadata.reader import _is_outage
 
 
 @pytest.mark.parametrize(

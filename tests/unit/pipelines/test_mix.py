@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from reference_identity import identify
 from reference_job import RANKS, mix, place, preference
 
-from pipelines import buckets
-from pipelines.leases import Running
-from pipelines.mix_item import MixConfig
-from pipelines.sources import SOURCES
-from pipelines.workplan.items import MixItem, Segment
+from pipelines.filter_job.items import MixItem, Segment
+from pipelines.filter_job.mix_item import MixConfig
+from pipelines.harness import buckets
+from pipelines.harness.leases import Running
+from pipelines.metadata.sources import SOURCES
 from shards.files.commit import ItemId
 from shards.files.store import Store
 from shards.schema import CANONICAL, KEPT, TOMBSTONE

@@ -16,19 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.pack_job import (
+from pipelines.pack_job import units
+from pipelines.pack_job.formats import FORMATS
+from pipelines.pack_job.images import Images, _check
+from pipelines.pack_job.options import SET_OPTIONS
+from pipelines.pack_job.readers import (
     annotated,
     conversations,
     documents,
     flan,
     own_boxes,
-    units,
     visual7w,
     vqa,
 )
-from pipelines.pack_job.formats import FORMATS
-from pipelines.pack_job.images import Images, _check
-from pipelines.pack_job.options import SET_OPTIONS
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Record
 from shards.schema import LEVELS

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines import report
-from pipelines.accounting import Line
+from pipelines.harness.accounting import Line
 from pipelines.report_page import charts, learning
 from pipelines.report_page.accounts import Equation
 from pipelines.report_page.grounded import Piece, pieces

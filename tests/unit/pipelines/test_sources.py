@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.casts import cast
-from pipelines.metadata import PieceReader
-from pipelines.sources import SETTABLE, SOURCES, canonicalise, resolve, with_columns
-from pipelines.workplan import inputs, items
-from pipelines.workplan.inputs import describe
-from pipelines.workplan.items import filter_items
+from pipelines.filter_job import items
+from pipelines.filter_job.items import filter_items
+from pipelines.metadata import files
+from pipelines.metadata.casts import cast
+from pipelines.metadata.files import describe
+from pipelines.metadata.reader import PieceReader
+from pipelines.metadata.sources import SETTABLE, SOURCES, canonicalise, resolve, with_columns
 from shards.schema import CANONICAL, DERIVED
 
 
@@ -290,8 +291,8 @@ def test_a_header_that_ends_in_a_bare_return(suffix: str, mark: bytes, tmp_path:
 def test_a_tsv_cut_into_pieces_keeps_its_row_numbers(
     end: bytes, extent_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "TEXT_EXTENT_BYTES", extent_bytes)
-    monkeypatch.setattr(inputs, "_SCAN_BLOCK", 16)
+    monkeypatch.setattr(files, "TEXT_EXTENT_BYTES", extent_bytes)
+    monkeypatch.setattr(files, "_SCAN_BLOCK", 16)
     monkeypatch.setattr(items, "ROWS_PER_ITEM", 4)
     odd = {3: b"", 8: b"bad", 9: b"bad", 20: b"", 21: b"bad", 40: b"bad", 58: b""}
     lines = [odd.get(i, b"c%d\tu%d" % (i, i)) for i in range(60)]

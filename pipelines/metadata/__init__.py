@@ -1,0 +1,1 @@
+"""Metadata of any corpus: its files found and described, its rows read in the canonical schema."""
