@@ -27,7 +27,7 @@ _SHARD_SIZE = 250
 
 def figures(folder: Path, steps: int = STEPS, samples: int = SAMPLES) -> list[Figure]:
     """Train in a child process and return what its log says."""
-    from cogvlm.watch import read_log
+    from cogvlm.training.watch import read_log
 
     data = training_data.make(folder / "scenes", "scenes", samples, _SHARD_SIZE)
     run = folder / "debug"

@@ -5,7 +5,7 @@
 Rates are in GFLOP/s. A share is against the plain GEMM just before and just after: on a machine
 that others use, speed changes by a tenth within seconds.
 
-Shape letters as in `cogvlm.model`.
+Shape letters as in `cogvlm.model.decoder`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.mask_routing import Masks, layer_forward, masks
-from cogvlm.config import ModelConfig, Projector, Vision
-from cogvlm.expert import join, split
-from cogvlm.init import build
-from cogvlm.layout import IGNORE, Route, Sample, collate
-from cogvlm.model import Context
+from cogvlm.model.config import ModelConfig, Projector, Vision
+from cogvlm.model.decoder import Context
+from cogvlm.model.expert import join, split
+from cogvlm.model.init import build
+from cogvlm.model.layout import IGNORE, Route, Sample, collate
 
 SAMPLES, VISION, LANGUAGE = 4, 256, 64
 HIDDEN, HEADS, MLP, LAYERS = 1024, 16, 2752, 2

@@ -10,7 +10,7 @@ every decoder layer and tower block by itself: ours as one graph, mask routing w
 it has. The last layer's vision outputs are computed on both sides (`skip_unused` off).
 
 Variants run in turns; a turn is a few steps between two CUDA events. Figures are medians of the
-turns, ratios are taken within a turn. MFU counts FLOPs by `cogvlm.flops` against the card's dense
+turns, ratios are taken within a turn. MFU counts FLOPs by `cogvlm.costs.flops` against the dense
 bfloat16 peak. Memory is the largest amount that torch had allocated, weights included. Without
 CUDA this prints one line and ends; with `--record` the table goes to `benchmarks/results/`.
 """
@@ -31,11 +31,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import mask_routing, measure
-from cogvlm import flops, groups, presets
-from cogvlm.config import ModelConfig
-from cogvlm.init import build, skeleton
-from cogvlm.layout import IGNORE, Batch, Sample, collate
-from cogvlm.model import CogVLM
+from cogvlm.costs import flops
+from cogvlm.model import groups, presets
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.init import build, skeleton
+from cogvlm.model.layout import IGNORE, Batch, Sample, collate
 
 LAYERS, TEXT_TOKENS = 4, 64
 PEAK_TFLOPS = {"A100": 312.0, "H100": 989.0, "H200": 989.0}

@@ -9,10 +9,10 @@ clipping, AdamW, averaged weights and log. Only the snapshot is left out. The da
 of photos with alt texts. Layers are compiled, except with `--no_compile`.
 
 Figures come from the run's log, without the first steps, in which layers are compiled. MFU counts
-FLOPs by `cogvlm.flops` (no padding, no recomputation) against the card's dense bfloat16 peak, over
-the whole time of the steps, waiting for data included. Memory is the largest amount that torch had
-allocated in training. Without CUDA this prints one line and ends; with `--record` the table goes to
-`benchmarks/results/`.
+FLOPs by `cogvlm.costs.flops` (no padding, no recomputation) against the card's dense bfloat16
+peak, over the whole time of the steps, waiting for data included. Memory is the largest amount
+that torch had allocated in training. Without CUDA this prints one line and ends; with `--record`
+the table goes to `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ import torch
 
 from benchmarks import measure, training_data
 from benchmarks.measure import Figure
-from cogvlm import distributed, groups, loop, prepare, presets, start
-from cogvlm.activations import activations
-from cogvlm.config import ModelConfig
-from cogvlm.plan import state_bytes
-from cogvlm.snapshots import State, Writer
-from cogvlm.train_config import TrainConfig
-from cogvlm.train_presets import recipe
-from cogvlm.watch import peak_flops_of, read_log
+from cogvlm.checkpoints.snapshots import State, Writer
+from cogvlm.costs.activations import activations
+from cogvlm.costs.gpus import peak_flops_of, state_bytes
+from cogvlm.model import groups, presets
+from cogvlm.model.config import ModelConfig
+from cogvlm.training import distributed, loop, prepare, start
+from cogvlm.training.config import TrainConfig
+from cogvlm.training.presets import recipe
+from cogvlm.training.watch import read_log
 
 MFU_PERCENT = 45.0
 

@@ -19,12 +19,12 @@ import simplejpeg
 import torch
 from torch import Tensor
 
-from cogvlm import presets
-from cogvlm.augment import Augment
-from cogvlm.image import normalise
-from cogvlm.layout import IGNORE, Sample
-from cogvlm.samples import SampleMaker
-from cogvlm.tokenizer import Tokenizer
+from cogvlm.data.augment import Augment
+from cogvlm.data.pixels import normalise
+from cogvlm.data.sequences import SampleMaker
+from cogvlm.data.tokenizer import Tokenizer
+from cogvlm.model import presets
+from cogvlm.model.layout import IGNORE, Sample
 from shards.access import RawSample, SampleReader
 from shards.dataset import open_dataset
 from shards.files.tar_members import mapped, members

@@ -6,7 +6,7 @@ a GPU the host waits for that, and a compiled graph ends there. Weights, norms, 
 attention are the layer's own, so that nothing but the routing differs; the masks are made once
 for a batch, which is kinder than the public code.
 
-Shape letters as in `cogvlm.model`; M = rows that a mask chooses.
+Shape letters as in `cogvlm.model.decoder`; M = rows that a mask chooses.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cogvlm.layout import IGNORE, Batch, Route
-from cogvlm.model import Attention, CogVLM, Context, Layer
+from cogvlm.model.decoder import Attention, CogVLM, Context, Layer
+from cogvlm.model.layout import IGNORE, Batch, Route
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.measure import run
-from cogvlm.tokenizer import FILE
+from cogvlm.data.tokenizer import FILE
 
 if TYPE_CHECKING:
     from toy_shards import ToySample

@@ -16,10 +16,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cogvlm.commandline import DTYPES, dtype_of, run, say
+from cogvlm.devices import DTYPES, dtype_of
+from cogvlm.model.config import resized
+from shards.commandline import run, say
 
 if TYPE_CHECKING:
-    from cogvlm.model import CogVLM
+    from cogvlm.model.decoder import CogVLM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--preset", help="the model to build; see cogvlm/presets.py")
+    add("--preset", help="the model to build; see cogvlm/model/presets.py")
     add("--override", action="append", default=[], metavar="NAME=VALUE",
         help="change a setting of the preset, as expert.layers=4; repeatable")  # fmt: skip
     add("--llm", help="folder of a plain Llama, Vicuna or Llama-3 checkpoint")
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from cogvlm import checkpoint
+    from cogvlm.checkpoints import checkpoint
 
     model = _model(options)
     tokenizer = options.tokenizer or options.llm or options.checkpoint
@@ -61,8 +63,8 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _model(options: argparse.Namespace) -> CogVLM:
-    from cogvlm import checkpoint
-    from cogvlm.presets import overridden, preset
+    from cogvlm.checkpoints import checkpoint
+    from cogvlm.model.presets import overridden, preset
 
     dtype = dtype_of(options.dtype)
     given = [name for name in ("llm", "sat", "checkpoint") if getattr(options, name)]
@@ -71,13 +73,13 @@ def _model(options: argparse.Namespace) -> CogVLM:
     if options.checkpoint:
         config = checkpoint.read_config(options.checkpoint)
         if options.image_size:
-            config = checkpoint.resized(config, options.image_size)
+            config = resized(config, options.image_size)
         return checkpoint.load(options.checkpoint, dtype=dtype, config=config)
     if not options.preset:
         raise ValueError(f"--{given[0]} needs --preset: which model to build")
     config = overridden(preset(options.preset), options.override)
     if options.image_size:
-        config = checkpoint.resized(config, options.image_size)
+        config = resized(config, options.image_size)
     if options.sat:
         return checkpoint.load_sat(options.sat, config, dtype=dtype)
     if not options.tower:

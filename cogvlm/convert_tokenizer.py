@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cogvlm.commandline import run, say
+from shards.commandline import run, say
 
 _PIECES, _TRAINER = 1, 2  # fields of the model message
 _TEXT, _SCORE, _KIND = 1, 2, 3  # fields of a piece

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cogvlm.commandline import DTYPES, device_of, dtype_of, run, say
 from cogvlm.evaluation import entries, table
+from cogvlm.evaluation.model_options import add_model_options, open_model
+from shards.commandline import run, say
 
 if TYPE_CHECKING:
-    from cogvlm.evaluation.runs import Options, Result
+    from cogvlm.evaluation.evaluation import Options, Result
     from cogvlm.evaluation.subject import Subject
     from shards.dataset import Dataset
 
@@ -49,20 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which model it is and how it is run."""
-    add = parser.add_argument
-    add(
-        "--weights", choices=("ema", "raw"), help="of a run; default: averaged where there are such"
-    )
-    add("--step", type=int, help="of a run: which snapshot; default: the newest")
-    add("--template", help="base, chat, vqa or glm4; default: the run's, or the checkpoint's")
-    add("--tokenizer", help="tokenizer.json or its folder; default: the checkpoint's")
-    add("--batch", type=int, default=8, help="prompts that are answered together")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
-    add("--dtype", choices=DTYPES, help="default: bf16 on a GPU, fp32 on a CPU")
-
-
 def _evaluate(options: argparse.Namespace) -> None:
     asked = entries.parse(options.data)
     for name in ("dump", "json"):
@@ -71,17 +58,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     if not options.checkpoint and not is_constant:
         raise ValueError("--checkpoint is missing; only --blind constant needs none")
 
-    from cogvlm.evaluation import runs
+    from cogvlm.evaluation import evaluation
     from shards.dataset import open_dataset
 
     how = _options(options)
     datasets = [open_dataset(each.spec) for each in asked]
     for entry, dataset in zip(asked, datasets, strict=True):
-        runs.check(entry, dataset, how)
+        evaluation.check(entry, dataset, how)
     subject = None if is_constant else open_model(options)
     results = []
     for entry, dataset in zip(asked, datasets, strict=True):
-        results.append(runs.evaluate(entry, dataset, subject, how))
+        results.append(evaluation.evaluate(entry, dataset, subject, how))
         say(*table.lines(results[-1]))
     shared = _overlap(options, datasets)
     say(*table.overlap_lines(shared))
@@ -91,28 +78,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         _write_json(Path(options.json), subject, how, results, shared)
 
 
-def open_model(options: argparse.Namespace) -> Subject:
-    """Return the model that the flags of `add_model_options` and --checkpoint name.
-
-    Raises:
-        ValueError: It is not there, or does not fit.
-    """
-    from cogvlm.evaluation.subject import open_subject
-
-    device = device_of(options.device)
-    return open_subject(
-        options.checkpoint,
-        weights=options.weights,
-        step=options.step,
-        tokenizer=options.tokenizer,
-        template=options.template,
-        device=device,
-        dtype=dtype_of(options.dtype or ("fp32" if device.type == "cpu" else "bf16")),
-    )
-
-
 def _options(options: argparse.Namespace) -> Options:
-    from cogvlm.evaluation.runs import Options
+    from cogvlm.evaluation.evaluation import Options
 
     names = ("limit", "batch", "max_new_tokens", "blind", "all_phrases", "shots", "shots_from")
     return Options(**{name: getattr(options, name) for name in names})

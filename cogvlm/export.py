@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cogvlm.commandline import DTYPES, dtype_of, run, say
+from cogvlm.devices import DTYPES, dtype_of
+from shards.commandline import run, say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cogvlm.config import ModelConfig
-    from cogvlm.model import CogVLM
+    from cogvlm.model.config import ModelConfig
+    from cogvlm.model.decoder import CogVLM
 
 ENGINES = ("hf", "lmdeploy", "llama.cpp", "vllm")
 _V1_490_POSITIONS = 1226
@@ -43,18 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from cogvlm import trained
+    from cogvlm.checkpoints import opened
 
-    config = trained.read_config(options.checkpoint)
+    config = opened.read_config(options.checkpoint)
     files = config_files(config, options.engine, options.dtype)  # what cannot be, fails at once
-    model = trained.open_model(
+    model = opened.open_model(
         options.checkpoint,
         dtype=dtype_of(options.dtype),
         weights=options.weights,
         step=options.step,
     )
     write(model, options.output, files, tokenizer=options.checkpoint)
-    which = trained.described(options.checkpoint, options.weights, options.step)
+    which = opened.described(options.checkpoint, options.weights, options.step)
     say(
         f"wrote {options.output} for {options.engine}, from {which}",
         *_remarks(config, options.engine),
@@ -62,13 +63,13 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _export_adapter(options: argparse.Namespace) -> None:
-    from cogvlm import adapter, trained
+    from cogvlm.checkpoints import opened, peft_adapter
 
     if options.engine != "hf":
         raise ValueError(
             f"--adapter: --for {options.engine} takes whole models; leave --for or --adapter out"
         )
-    told = adapter.write(
+    told = peft_adapter.write(
         options.checkpoint,
         options.output,
         dtype=dtype_of(options.dtype),
@@ -76,8 +77,8 @@ def _export_adapter(options: argparse.Namespace) -> None:
         step=options.step,
     )
     base = told["base_model_name_or_path"]
-    size_px = trained.read_config(options.checkpoint).vision.image_size
-    which = trained.described(options.checkpoint, options.weights, options.step)
+    size_px = opened.read_config(options.checkpoint).vision.image_size
+    which = opened.described(options.checkpoint, options.weights, options.step)
     say(
         f"wrote {options.output}, a PEFT adapter, from {which}",
         f"its base is {base} in the official form, at {size_px} px"
@@ -97,7 +98,7 @@ def config_files(config: ModelConfig, engine: str, dtype: str) -> dict[str, Any]
     Raises:
         ValueError: The engine cannot run such a model; says why.
     """
-    from cogvlm import official_config
+    from cogvlm.checkpoints import official_config
 
     data = official_config.write(config)
     _refuse(config, engine, is_glm=data["architectures"] == ["ChatGLMModel"])
@@ -121,11 +122,11 @@ def write(
         files: From `config_files`.
         tokenizer: A folder whose tokenizer files are copied.
     """
-    from cogvlm import checkpoint, recipes
+    from cogvlm.checkpoints import checkpoint, names
 
     state = model.state_dict()
     is_glm = "padded_vocab_size" in files["config.json"]
-    ways = recipes.to_glm4v(state) if is_glm else recipes.same_names(state, model.config)
+    ways = names.to_glm4v(state) if is_glm else names.same_names(state, model.config)
     checkpoint.write_folder(folder, files, state, ways, tokenizer=tokenizer)
 
 
@@ -170,7 +171,7 @@ def _generation_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def _preprocessor_config(config: ModelConfig) -> dict[str, Any]:
-    from cogvlm.image import normalisation
+    from cogvlm.data.pixels import normalisation
 
     mean, std = normalisation(config.vision)
     size = config.vision.image_size

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cogvlm.commandline import DTYPES, device_of, dtype_of, run, say
+from cogvlm.devices import DTYPES, device_of, dtype_of
+from shards.commandline import run, say
 
 if TYPE_CHECKING:
-    from cogvlm.generation import Sampling
-    from cogvlm.layout import Sample
-    from cogvlm.model import CogVLM
-    from cogvlm.tokenizer import Tokenizer
+    from cogvlm.data.tokenizer import Tokenizer
+    from cogvlm.model.decoder import CogVLM
+    from cogvlm.model.generation import Sampling
+    from cogvlm.model.layout import Sample
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from cogvlm.generation import Sampling
-    from cogvlm.tokenizer import Tokenizer
+    from cogvlm.data.tokenizer import Tokenizer
+    from cogvlm.model.generation import Sampling
 
     sampling = Sampling(
         max_new_tokens=options.max_new_tokens,
@@ -68,49 +69,21 @@ def _generate(options: argparse.Namespace) -> None:
     if len(samples) == 1:
         _stream(model, samples[0], sampling, tokenizer)
     else:
+        from cogvlm.evaluation.generated import answers
+
         say(*answers(model, samples, sampling, tokenizer))
 
 
-def answers(
-    model: CogVLM, samples: Sequence[Sample], sampling: Sampling, tokenizer: Tokenizer
-) -> list[str]:
-    """Return the answers to several prompts, generated as one batch.
-
-    Raises:
-        ValueError: A prompt leaves no room for an answer in the model's context.
-    """
-    tokens: list[list[int]] = [[] for _ in samples]
-    for ids in _tokens(model, samples, sampling):
-        for answer, token in zip(tokens, ids, strict=True):
-            answer.append(token)
-    ends = {model.config.eos_id, *model.config.stop_ids}
-    return [tokenizer.decode(_until(answer, ends)).strip() for answer in tokens]
-
-
 def _stream(model: CogVLM, sample: Sample, sampling: Sampling, tokenizer: Tokenizer) -> None:
-    from cogvlm.tokenizer import Stream
+    from cogvlm.data.tokenizer import Stream
+    from cogvlm.evaluation.generated import tokens_of
 
     stream, ends = Stream(tokenizer), {model.config.eos_id, *model.config.stop_ids}
-    for (token,) in _tokens(model, [sample], sampling):
+    for (token,) in tokens_of(model, [sample], sampling):
         if token not in ends:
             sys.stdout.write(stream.add(token))
             sys.stdout.flush()
     sys.stdout.write("\n")
-
-
-def _tokens(model: CogVLM, samples: Sequence[Sample], sampling: Sampling) -> Iterator[list[int]]:
-    from cogvlm.generation import generate
-    from cogvlm.layout import collate
-
-    device = next(model.parameters()).device
-    batch = collate([[sample] for sample in samples], model.config, side="left")
-    for ids in generate(model, batch.to(device), sampling):
-        yield ids.tolist()
-
-
-def _until(tokens: list[int], ends: set[int]) -> list[int]:
-    """Return the tokens before the first that ends an answer."""
-    return tokens[: next((at for at, token in enumerate(tokens) if token in ends), None)]
 
 
 def _images_of(prompts: list[str], images: list[str]) -> list[list[str]]:
@@ -130,20 +103,20 @@ def _images_of(prompts: list[str], images: list[str]) -> list[list[str]]:
 def _load(options: argparse.Namespace) -> CogVLM:
     from dataclasses import replace
 
-    from cogvlm import trained
+    from cogvlm.checkpoints import opened
 
     device = device_of(options.device)
     dtype = dtype_of(options.dtype or ("fp32" if device.type == "cpu" else "bf16"))
-    config = trained.read_config(options.checkpoint)
+    config = opened.read_config(options.checkpoint)
     config = replace(config, rope_compute=options.rope_compute)
-    return trained.open_model(options.checkpoint, device=device, dtype=dtype, config=config).eval()
+    return opened.open_model(options.checkpoint, device=device, dtype=dtype, config=config).eval()
 
 
 def _sample(
     prompt: str, files: list[str], template: str, tokenizer: Tokenizer, model: CogVLM
 ) -> Sample:
-    from cogvlm import tokens
-    from cogvlm.image import read
+    from cogvlm.data import tokens
+    from cogvlm.data.pixels import read
 
     pictures = [read(Path(file), model.config.vision) for file in files]
     segments = tokens.dialogue([tokens.Turn(prompt)], pictures, template)

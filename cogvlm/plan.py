@@ -8,40 +8,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from cogvlm import flops
-from cogvlm.activations import CHECKPOINTS, activations
-from cogvlm.commandline import run, say
-from cogvlm.config import ModelConfig
-from cogvlm.groups import STAGES, counts, stage
-from cogvlm.presets import cogvlm_17b_224, cogvlm_17b_490, preset
+from cogvlm.costs import flops
+from cogvlm.costs.activations import CHECKPOINTS, activations
+from cogvlm.costs.gpus import GPUS, state_bytes
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.groups import STAGES, counts, stage
+from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, preset
+from shards.commandline import run, say
 
-
-@dataclass(frozen=True)
-class Gpu:
-    """A card as it is sold."""
-
-    memory: float  # bytes
-    peak: float  # FLOP/s, bf16 without sparsity; fp16 where there is no bf16
-    has_bf16: bool = True
-
-
-# A key's parts, split at "_", are words of the name that the driver gives such a card.
-GPUS = {
-    "v100": Gpu(32e9, 125e12, has_bf16=False),
-    "v100_pcie": Gpu(32e9, 112e12, has_bf16=False),
-    "a100": Gpu(80e9, 312e12),
-    "h100": Gpu(80e9, 989e12),
-    "h100_pcie": Gpu(80e9, 756e12),
-    "h100_nvl": Gpu(94e9, 835e12),
-    "h200": Gpu(141e9, 989e12),
-    "h200_nvl": Gpu(141e9, 835e12),
-    "b200": Gpu(180e9, 2250e12),
-    "l40s": Gpu(48e9, 362e12),
-    "4090": Gpu(24e9, 165e12),
-}
 # Steps and samples per step of the paper (v2, appendix A.1).
 PUBLISHED = {"stage1": (120_000, 8192), "stage2": (60_000, 1024), "sft": (6_000, 1024)}
 _PAPER_A100_DAYS = 4096  # paper v1, stages 1 and 2, "about"
@@ -57,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cogvlm.plan", description=__doc__)
     add = parser.add_argument
-    add("--preset", required=True, help="the model; see cogvlm/presets.py")
+    add("--preset", required=True, help="the model; see cogvlm/model/presets.py")
     add("--gpus", required=True, type=int, help="ranks that share weights, gradients, optimiser")
     add("--gpu", choices=GPUS, default="h100", help="default: h100")
     add("--stage", help=f"{', '.join(STAGES)}; default: all of them")
@@ -115,17 +91,6 @@ def _memory(
         *(f"  {what:<20}{a / 1e9:>12,.2f}{b / 1e9:>14,.2f}" for what, (a, b) in rows.items()),
         f"  {_verdict(sum(states.values()), kept, options)}",
     ]
-
-
-def state_bytes(sizes: dict[str, int], trained: Iterable[str]) -> dict[str, int]:
-    """Return the bytes of what is sharded: bf16 weights, and what each trained one adds."""
-    own = sum(sizes[group] for group in trained)
-    return {
-        "weights (bf16)": 2 * sum(sizes.values()),
-        "gradients (bf16)": 2 * own,
-        "optimiser (fp32)": 12 * own,  # a master copy and Adam's two moments
-        "EMA (fp32)": 4 * own,
-    }
 
 
 def _verdict(states: int, kept: int, options: argparse.Namespace) -> str:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cogvlm.commandline import run, say
+from shards.commandline import run, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _trace(folder: Path, step: int) -> None:
-    from cogvlm.mixture import open_mixture
-    from cogvlm.order import Schedule
-    from cogvlm.train_config import SETTINGS
+    from cogvlm.checkpoints.opened import SETTINGS
+    from cogvlm.data.mixture import open_mixture
+    from cogvlm.data.order import Schedule
     from shards.access import SampleError, SampleReader
 
     path = folder / SETTINGS

@@ -13,9 +13,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from cogvlm.commandline import run, say
-from cogvlm.train_config import TrainConfig
-from cogvlm.train_presets import RECIPES, recipe, resolve
+from cogvlm.training.config import TrainConfig
+from cogvlm.training.presets import RECIPES, recipe, resolve
+from shards.commandline import run, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,17 +61,18 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
 
 
 def _dry_run(config: TrainConfig, remarks: list[str]) -> None:
-    from cogvlm import groups, optim, prepare, train_plan
+    from cogvlm.model import groups
+    from cogvlm.training import dry_run, optim, prepare
 
     ranks = prepare.world_size()
     prepared = prepare.prepare(config, ranks)
     sizes = groups.counts(prepared.model)
-    say(*train_plan.describe(prepared, ranks), "", *optim.rates(sizes, config))
+    say(*dry_run.describe(prepared, ranks), "", *optim.rates(sizes, config))
     say("", *remarks, *prepare.remarks(prepared.config))
 
 
 def _train(config: TrainConfig, remarks: list[str]) -> None:
-    from cogvlm import distributed, loop, optim, prepare, start
+    from cogvlm.training import distributed, loop, optim, prepare, start
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with prepare.one_voice():

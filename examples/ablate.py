@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from cogvlm.watch import read_log
+from cogvlm.training.watch import read_log
 from examples import asked, demo_spacy, noise, pointing
 from examples.arms import ARMS, DATA, Arm, three_shapes
 from examples.corpus import fresh_folder, run_command, say

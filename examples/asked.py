@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import shards
-from cogvlm import tasks
+from cogvlm.data import tasks
 from shards import RawSample, SampleError, SampleReader, selection
 
 

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cogvlm import flops
-from cogvlm.plan import GPUS
-from cogvlm.presets import preset
-from cogvlm.train_config import TrainConfig
-from cogvlm.train_presets import recipe
+from cogvlm.costs import flops
+from cogvlm.costs.gpus import GPUS
+from cogvlm.model.presets import preset
+from cogvlm.training.config import TrainConfig
+from cogvlm.training.presets import recipe
 
 # Measured.
 FILTER_ROWS_PER_CPU_S = 135_000

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cogvlm.watch import read_log
+from cogvlm.training.watch import read_log
 from examples import asked, demo_spacy, pointing
 from examples.corpus import Corpus, fresh_folder, run_command, say, write_metadata
 from examples.planted import plant

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from grounding.label_files import open_labels
 from grounding.metrics import MIN_IOU
 from grounding.samples import open_grounded
 from shards import Dataset
+from shards.commandline import run
 from shards.files.commit import encode
 
 NOTHING = "n/a"  # nothing to divide by
@@ -26,18 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluate; returns the exit code."""
     options = _parser().parse_args(arguments)
     return run(lambda: _evaluate(options))
-
-
-def run(action: Callable[[], None]) -> int:
-    """Run a command; what the user can mend becomes one line and exit code 2."""
-    try:
-        action()
-    except ValueError as error:
-        if type(error) is not ValueError:
-            raise  # a library's own: a fault of ours
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,8 +16,9 @@ from pathlib import Path
 from grounding import scoring
 from grounding.annotated import flickr30k_entities
 from grounding.annotated.annotations import folder_images, write_shards
-from grounding.evaluate import add_detector_options, detector_options, metric_lines, run
+from grounding.evaluate import add_detector_options, detector_options, metric_lines
 from grounding.samples import open_grounded
+from shards.commandline import run
 
 PUBLISHED = "85.6 (GLIP-T, O365 and GoldG) to 86.0 (with CC3M and SBU)"
 MIN_RECALL = 0.84

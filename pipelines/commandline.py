@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from pipelines.fetch import NetworkUnhealthy
 from pipelines.harness.failures import JobFailedError, mendable
 from pipelines.harness.launch import Launch
 from pipelines.harness.parsing import LOCAL_RUNNERS, Parsed
 from pipelines.metadata.reader import UnreadableError
+from shards import commandline
 from shards.files.commit import ClaimVoidError
 from shards.files.store import Store
 
-__all__ = ["Parsed", "launch_of", "report_errors", "say"]
-
 
 def report_errors(action: Callable[[], None]) -> int:
-    """Run a command; returns its exit code.
+    """Run a job's command; returns its exit code.
 
     What the user can mend becomes one line and code 2, a failed remote job one line and code 1.
     """
@@ -27,36 +26,28 @@ def report_errors(action: Callable[[], None]) -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_not_beams_worker_log)
     try:
-        action()
-    except (ValueError, NetworkUnhealthy, ClaimVoidError) as error:
-        if isinstance(error, ValueError) and type(error) not in (ValueError, UnreadableError):
-            raise  # a library's own (Arrow's, JSON's, Unicode's): a fault of ours
-        return _fail(str(error))
+        return commandline.run(lambda: _mended(action))
     except JobFailedError as error:
-        told = mendable(error.text)
-        return _fail(str(error), code=1) if told is None else _fail(told)
+        return commandline.fail(str(error), code=1)
+
+
+def _mended(action: Callable[[], None]) -> None:
+    """Run a command; what the user can mend is a plain ValueError, also where a worker met it."""
+    try:
+        action()
+    except (UnreadableError, NetworkUnhealthy, ClaimVoidError) as error:
+        raise ValueError(str(error)) from error
     except RuntimeError as error:
-        told = mendable(str(error))
+        text = error.text if isinstance(error, JobFailedError) else str(error)
+        told = mendable(text)
         if told is None:
             raise
-        return _fail(told)
-    return 0
+        raise ValueError(told.removesuffix("]").split(" [while running")[0]) from error
 
 
 def _not_beams_worker_log(record: logging.LogRecord) -> bool:
     """Leave out what Beam relays from local workers: an error reaches the launcher anyway."""
     return not record.getMessage().startswith("Worker: ")
-
-
-def _fail(message: str, code: int = 2) -> int:
-    one_line = " ".join(message.removesuffix("]").split(" [while running")[0].split())
-    sys.stderr.write(f"error: {one_line}\n")
-    return code
-
-
-def say(lines: Iterable[str]) -> None:
-    """Print lines for the user."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def launch_of(parsed: Parsed, store: Store) -> Launch:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline
+from pipelines.commandline import launch_of, report_errors
 from pipelines.download_job.options import DOWNLOAD_OPTIONS, RETRY_FAILED
 from pipelines.filter_job import rules as run_rules
 from pipelines.filter_job import summary
 from pipelines.filter_job.run import Run
 from pipelines.harness import rundir
 from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT
-from pipelines.harness.parsing import build_parser, parse
+from pipelines.harness.parsing import Parsed, build_parser, parse
+from shards.commandline import say
 
 _OPTIONS = (
     OUTPUT,
@@ -31,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.download", __doc__, _OPTIONS)
     parsed = parse(parser, argv, _OPTIONS)
-    return commandline.report_errors(lambda: _run(parsed))
+    return report_errors(lambda: _run(parsed))
 
 
-def _run(parsed: commandline.Parsed) -> None:
-    launch = commandline.launch_of(parsed, rundir.open_output(parsed.values.output, "filter"))
+def _run(parsed: Parsed) -> None:
+    launch = launch_of(parsed, rundir.open_output(parsed.values.output, "filter"))
     recorded = rundir.read_run_json(launch.store)
     for name, value in recorded["options"].items():
         setattr(parsed.values, name, value)
@@ -47,7 +48,7 @@ def _run(parsed: commandline.Parsed) -> None:
     run.download(rules)
     if parsed.values.retry_failed:
         swept = run.retry_failed(rules)
-        commandline.say([f"{swept} shards had rows that failed for a passing reason"])
+        say(f"{swept} shards had rows that failed for a passing reason")
     rundir.record_library_changes(launch.store, run.library_changes)
     summary.show(run.lines, run.filter_totals, chains, parsed.values.preset, launch.store.root)
 

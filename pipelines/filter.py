@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline
+from pipelines.commandline import launch_of, report_errors
 from pipelines.filter_job import dryrun, summary
 from pipelines.filter_job import inputs as run_inputs
 from pipelines.filter_job import rules as run_rules
@@ -18,7 +18,8 @@ from pipelines.filter_job.items import filter_items
 from pipelines.filter_job.options import JOB_OPTIONS
 from pipelines.filter_job.run import Run
 from pipelines.harness import planfile, rundir
-from pipelines.harness.parsing import build_parser, parse
+from pipelines.harness.parsing import Parsed, build_parser, parse
+from shards.commandline import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,12 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.filter", __doc__, JOB_OPTIONS)
     parsed = parse(parser, argv, JOB_OPTIONS)
-    return commandline.report_errors(lambda: _run(parsed, argv))
+    return report_errors(lambda: _run(parsed, argv))
 
 
-def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
+def _run(parsed: Parsed, argv: Sequence[str]) -> None:
     values = parsed.values
-    launch = commandline.launch_of(parsed, rundir.open_output(values.output, "filter"))
+    launch = launch_of(parsed, rundir.open_output(values.output, "filter"))
     inputs = run_inputs.read_inputs(values)
     settings = run_rules.rule_settings(values, inputs)
     chains = run_rules.build_chains(values.preset, settings)
@@ -41,7 +42,7 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
         items = filter_items(inputs.files, values.limit)
         planned = [s for s in job.STAGES if planfile.read_head(launch.store, s)]
         spec, shard_rows = job.store_spec(values), job.shard_size(values)
-        commandline.say(dryrun.lines(inputs, items, spec, shard_rows, planned))
+        say(*dryrun.lines(inputs, items, spec, shard_rows, planned))
         return
     if values.overwrite:
         inputs.check_kept(launch.store)

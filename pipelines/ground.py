@@ -10,10 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline
+from pipelines.commandline import launch_of, report_errors
 from pipelines.ground_job.options import GROUND_OPTIONS
 from pipelines.harness import rundir
-from pipelines.harness.parsing import build_parser, parse
+from pipelines.harness.parsing import Parsed, build_parser, parse
+from shards.commandline import say
 from shards.dataset import Dataset, open_dataset
 from shards.files.store import Store
 
@@ -23,20 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.ground", __doc__, GROUND_OPTIONS)
     parsed = parse(parser, argv, GROUND_OPTIONS)
-    return commandline.report_errors(lambda: _run(parsed, argv))
+    return report_errors(lambda: _run(parsed, argv))
 
 
-def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
+def _run(parsed: Parsed, argv: Sequence[str]) -> None:
     from pipelines.ground_job import devices, settings, summary
     from pipelines.ground_job.run import GroundRun
 
     values = parsed.values
-    launch = commandline.launch_of(parsed, rundir.open_output(values.output, "ground"))
+    launch = launch_of(parsed, rundir.open_output(values.output, "ground"))
     dataset = _input(values)
     settings.check(values, dataset)  # every mistake before any work
     run = GroundRun(values, launch, dataset)
     if values.dry_run:
-        commandline.say(summary.plan(run))
+        say(*summary.plan(run))
         return
     settings.check_models(values, dataset)
     if values.overwrite:
@@ -55,7 +56,7 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
             run.select(histogram)
             run.pack()
     rundir.record_library_changes(launch.store, run.library_changes)
-    commandline.say(summary.lines(run))
+    say(*summary.lines(run))
 
 
 def _input(values: argparse.Namespace) -> Dataset:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pipelines.commandline import report_errors, say
+from pipelines.commandline import report_errors
 from shards import manifest
+from shards.commandline import say
 from shards.files.store import Store
 from shards.lint import lint
 
@@ -24,14 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         store = Store(values.run)
         for finding in lint(store):
             findings += 1
-            say([str(finding)])
+            say(str(finding))
         found = manifest.read(store)
-        say(
-            [
-                f"{len(found.shards)} shards, {found.samples} samples: "
-                + (f"{findings} findings" if findings else "they keep the contract")
-            ]
-        )
+        verdict = f"{findings} findings" if findings else "they keep the contract"
+        say(f"{len(found.shards)} shards, {found.samples} samples: {verdict}")
 
     return report_errors(check) or min(findings, 1)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pipelines import commandline
+from pipelines.commandline import launch_of, report_errors
 from pipelines.harness import rundir
-from pipelines.harness.parsing import build_parser, parse
+from pipelines.harness.parsing import Parsed, build_parser, parse
 from pipelines.pack_job.options import PACK_OPTIONS
+from shards.commandline import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,20 +21,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.pack", __doc__, PACK_OPTIONS)
     parsed = parse(parser, argv, PACK_OPTIONS)
-    return commandline.report_errors(lambda: _run(parsed, argv))
+    return report_errors(lambda: _run(parsed, argv))
 
 
-def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
+def _run(parsed: Parsed, argv: Sequence[str]) -> None:
     from pipelines.pack_job import settings
     from pipelines.pack_job.run import PackRun
 
     values = parsed.values
     request = settings.request(values)  # every mistake before any work
-    launch = commandline.launch_of(parsed, rundir.open_output(values.output, "pack"))
+    launch = launch_of(parsed, rundir.open_output(values.output, "pack"))
     settings.check_output(launch.store, request)
     run = PackRun(values, launch, request)
     if values.dry_run:
-        commandline.say(run.plan())
+        say(*run.plan())
         return
     if values.overwrite:
         rundir.clear(launch.store)
@@ -42,7 +43,7 @@ def _run(parsed: commandline.Parsed, argv: Sequence[str]) -> None:
     run.mix()
     run.pack()
     rundir.record_library_changes(launch.store, run.library_changes)
-    commandline.say(run.summary())
+    say(*run.summary())
 
 
 if __name__ == "__main__":

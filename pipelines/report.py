@@ -10,7 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pipelines.commandline import report_errors, say
+from pipelines.commandline import report_errors
+from shards.commandline import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             training=values.training,
             evaluations=values.evaluation,
         )
-        say([f"report: {place}"])
+        say(f"report: {place}")
 
     return report_errors(write)
 

@@ -20,11 +20,11 @@ from typing import Any
 import pyarrow as pa
 
 import filters
-from cogvlm import config as model_config
-from cogvlm.augment import Augment
-from cogvlm.presets import PRESETS as MODELS
-from cogvlm.train_config import TrainConfig
-from cogvlm.train_presets import ABLATIONS, RECIPES, Recipe
+from cogvlm.data.augment import Augment
+from cogvlm.model import config as model_config
+from cogvlm.model.presets import PRESETS as MODELS
+from cogvlm.training.config import TrainConfig
+from cogvlm.training.presets import ABLATIONS, RECIPES, Recipe
 from examples import costs
 from pipelines.download_job.options import DOWNLOAD_OPTIONS
 from pipelines.filter_job.options import FILTER_OPTIONS, MIX_OPTIONS, STOP_OPTIONS
@@ -134,7 +134,7 @@ def model_settings_page() -> str:
     lines = [
         "# Model settings",
         "",
-        "Made from `cogvlm/config.py` and `cogvlm/presets.py` by `make docs`.",
+        "Made from `cogvlm/model/config.py` and `cogvlm/model/presets.py` by `make docs`.",
         "",
         "## Presets",
         "",
@@ -195,7 +195,7 @@ def training_settings_page() -> str:
     lines = [
         "# Training settings",
         "",
-        "Made from `cogvlm/train_config.py` and `cogvlm/train_presets.py` by `make docs`.",
+        "Made from `cogvlm/training/config.py` and `cogvlm/training/presets.py` by `make docs`.",
         "",
         inspect.getdoc(TrainConfig) or "",
         "",

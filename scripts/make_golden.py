@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from cogvlm.train_presets import RECIPES, resolve
+from cogvlm.training.presets import RECIPES, resolve
 
 TRAIN_PRESETS = Path(__file__).resolve().parents[1] / "tests" / "golden" / "train_presets.json"
 

@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cogvlm import checkpoint
-from cogvlm.commandline import DTYPES, dtype_of, run, say
-from cogvlm.config import ModelConfig
-from cogvlm.layout import IGNORE, Sample, collate, spans_of
+from cogvlm.checkpoints import checkpoint
+from cogvlm.devices import DTYPES, dtype_of
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.layout import IGNORE, Sample, collate, spans_of
+from shards.commandline import run, say
 
 
 def main() -> int:

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cogvlm import checkpoint
-from cogvlm.config import ModelConfig
-from cogvlm.layout import IGNORE, Batch, Sample, collate, spans_of
-from cogvlm.model import CogVLM
+from cogvlm.checkpoints import checkpoint
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.layout import IGNORE, Batch, Sample, collate, spans_of
 
 ROOT = Path(os.environ.get("GOLDEN_DIR", Path(__file__).resolve().parent / "golden"))
 

@@ -9,8 +9,8 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from cogvlm.config import ModelConfig, Rope, RopeScaling, Vision
-from cogvlm.presets import debug
+from cogvlm.model.config import ModelConfig, Rope, RopeScaling, Vision
+from cogvlm.model.presets import debug
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama2": {},

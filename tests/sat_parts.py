@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cogvlm.config import ModelConfig
+from cogvlm.model.config import ModelConfig
 
 
 def tensors(state: dict[str, Tensor], config: ModelConfig) -> dict[str, tuple[Tensor, str]]:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from cogvlm import tasks
-from cogvlm.tasks import Example, Skip, SkipReason, TaskOptions
-from cogvlm.tokens import Picture, Text
-from cogvlm.train_config import TaskName
+from cogvlm.data import tasks
+from cogvlm.data.task_options import TaskName
+from cogvlm.data.tasks import Example, Skip, SkipReason, TaskOptions
+from cogvlm.data.tokens import Picture, Text
 
 WHERE, WHAT, GROUND = (tasks.pool(name) for name in ("rec", "reg", "grounded_caption"))
 

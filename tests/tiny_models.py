@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cogvlm import init
-from cogvlm.config import ModelConfig
-from cogvlm.layout import IGNORE, Sample
-from cogvlm.model import CogVLM
-from cogvlm.presets import debug
+from cogvlm.model import init
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.layout import IGNORE, Sample
+from cogvlm.model.presets import debug
 
 IMAGE = object()
 

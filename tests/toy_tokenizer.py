@@ -8,7 +8,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
-from cogvlm.tokenizer import FILE
+from cogvlm.data.tokenizer import FILE
 
 PAD, BOS, EOS = "<unk>", "<s>", "</s>"  # ids 0, 1, 2, as LLaMA has them
 # Longer tokens, so that the ids of a text depend on what it is tokenized together with.

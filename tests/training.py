@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from cogvlm import snapshots, trained
-from cogvlm.watch import read_log
+from cogvlm.checkpoints import opened, snapshots
+from cogvlm.training.watch import read_log
 
 _LIMIT_S = 240
 
@@ -89,9 +89,9 @@ def steps(run: Path) -> list[tuple[int, float, str]]:
     return [(each["step"], each["loss"], each["keys"]) for each in log if each["kind"] == "step"]
 
 
-def weights(run: Path, kind: trained.Weights) -> dict[str, torch.Tensor]:
+def weights(run: Path, kind: opened.Weights) -> dict[str, torch.Tensor]:
     """Return a run's last weights by name."""
-    return dict(trained.open_model(run, dtype=None, weights=kind).named_parameters())
+    return dict(opened.open_model(run, dtype=None, weights=kind).named_parameters())
 
 
 def _free_port() -> int:

@@ -14,17 +14,17 @@ from typing import Protocol
 
 import torch
 
+from cogvlm.data.pixels import normalise
+from cogvlm.data.sequences import SampleMaker
+from cogvlm.data.task_options import TaskName
+from cogvlm.data.tasks import Skip
+from cogvlm.evaluation.generated import answers
+from cogvlm.evaluation.pictures import Shots
 from cogvlm.evaluation.prompts import Images, Prompter, Shot
 from cogvlm.evaluation.questions import Question
-from cogvlm.evaluation.samples import Shots
-from cogvlm.generate import answers
-from cogvlm.generation import Sampling
-from cogvlm.image import normalise
-from cogvlm.layout import Sample, collate
-from cogvlm.model import CogVLM
-from cogvlm.samples import SampleMaker
-from cogvlm.tasks import Skip
-from cogvlm.train_config import TaskName
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.generation import Sampling
+from cogvlm.model.layout import Sample, collate
 from shards.access import RawSample, SampleError
 from shards.image import ImageError
 

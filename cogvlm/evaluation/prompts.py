@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cogvlm.config import ModelConfig
+from cogvlm.data.pixels import preprocess
+from cogvlm.data.tasks import TaskOptions
+from cogvlm.data.tokenizer import Tokenizer
+from cogvlm.data.tokens import TEMPLATES, Segment, Text, Turn, dialogue, encode
 from cogvlm.evaluation.questions import Question
-from cogvlm.image import preprocess
-from cogvlm.layout import Sample
-from cogvlm.tasks import TaskOptions
-from cogvlm.tokenizer import Tokenizer
-from cogvlm.tokens import TEMPLATES, Segment, Text, Turn, dialogue, encode
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.layout import Sample
 from shards.image import decode
 
 _SHORT = frozenset(("vqa", "exact", "anls", "yes_no", "choice", "choice_likelihood"))

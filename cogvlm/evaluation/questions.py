@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cogvlm import tasks
+from cogvlm.data import tasks
+from cogvlm.data.task_options import TaskName
+from cogvlm.data.tokens import IMAGE_MARK
 from cogvlm.evaluation.answers import LETTERS, letter_of, yes_or_no
-from cogvlm.tokens import IMAGE_MARK
-from cogvlm.train_config import TaskName
 from shards import boxtext
 from shards.access import RawSample, SampleError, SampleReader
 from shards.boxtext import Box

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from cogvlm import trained
-from cogvlm.model import CogVLM
-from cogvlm.tasks import TaskOptions
-from cogvlm.tokenizer import Tokenizer
-from cogvlm.tokens import TEMPLATES
-from cogvlm.trained import Weights
+from cogvlm.checkpoints import opened
+from cogvlm.checkpoints.opened import Weights
+from cogvlm.data.tasks import TaskOptions
+from cogvlm.data.tokenizer import Tokenizer
+from cogvlm.data.tokens import TEMPLATES
+from cogvlm.model.decoder import CogVLM
 from shards.dataset import Dataset, open_dataset
 
 # Of a mixture: [task=]OUT[@SELECTION][:weight].
@@ -55,11 +55,11 @@ def open_subject(
     if not Path(folder).is_dir():
         raise ValueError(f"--checkpoint {folder}: there is no such folder")
     words = Tokenizer(tokenizer or folder)  # what was typed wrong shows before weights load
-    told = trained.settings(folder)
+    told = opened.settings(folder)
     template = template or told.get("template")
     if template is not None and template not in TEMPLATES:
         raise ValueError(f"--template {template}: known are {', '.join(TEMPLATES)}")
-    model = trained.open_model(folder, device=device, dtype=dtype, weights=weights, step=step)
+    model = opened.open_model(folder, device=device, dtype=dtype, weights=weights, step=step)
     if words.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"{words.place} has {words.vocab_size} tokens, the model {model.config.vocab_size}; "
@@ -83,7 +83,7 @@ def training_data(folder: str | None, given: str | None) -> tuple[list[Dataset],
     """
     if given is not None:
         return [open_dataset(spec.strip()) for spec in given.split(",") if spec.strip()], []
-    told = trained.settings(folder).get("data", "") if folder else ""
+    told = opened.settings(folder).get("data", "") if folder else ""
     found: list[Dataset] = []
     gone: list[str] = []
     for entry in told.split(",") if told else ():
@@ -105,7 +105,7 @@ def _options(told: Mapping[str, Any]) -> TaskOptions:
 def _facts(
     folder: str, weights: Weights | None, step: int | None, model: CogVLM, dtype: torch.dtype
 ) -> dict[str, Any]:
-    snapshot = trained.snapshot_of(folder, step)
+    snapshot = opened.snapshot_of(folder, step)
     kind = "stored"
     if snapshot is not None:
         kind = "ema" if snapshot.facts["averaged"] and weights != "raw" else "raw"
@@ -118,7 +118,7 @@ def _facts(
     }
     return {
         "checkpoint": folder,
-        "described": trained.described(folder, weights, step),
+        "described": opened.described(folder, weights, step),
         "fingerprint": _digest(identity),
         "config": config,
         "step": identity["step"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cogvlm.evaluation.runs import Result
+    from cogvlm.evaluation.evaluation import Result
 
 
 def lines(result: Result) -> list[str]:

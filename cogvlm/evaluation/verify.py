@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cogvlm import evaluate
-from cogvlm.commandline import run, say
 from cogvlm.evaluation import table
 from cogvlm.evaluation.entries import Entry
+from cogvlm.evaluation.model_options import add_model_options, open_model
+from shards.commandline import run, say
 
 if TYPE_CHECKING:
     from shards.dataset import Dataset
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", default="", help="folder of the official checkpoint")
     parser.add_argument("--refcoco", default="", help="shard set of RefCOCO val")
     parser.add_argument("--limit", type=int, help="only so many expressions: no verdict")
-    evaluate.add_model_options(parser)
+    add_model_options(parser)
     options = parser.parse_args(arguments)
     reached = False
 
@@ -84,11 +84,11 @@ def verdict(percent: float) -> str:
 
 
 def _reaches(options: argparse.Namespace, dataset: Dataset) -> bool:
-    from cogvlm.evaluation import runs
+    from cogvlm.evaluation import evaluation
 
-    how = runs.Options(limit=options.limit, batch=options.batch, all_phrases=True)
-    subject = evaluate.open_model(options)
-    result = runs.evaluate(Entry("rec", options.refcoco), dataset, subject, how)
+    how = evaluation.Options(limit=options.limit, batch=options.batch, all_phrases=True)
+    subject = open_model(options)
+    result = evaluation.evaluate(Entry("rec", options.refcoco), dataset, subject, how)
     percent = 100 * result.metrics["accuracy"]
     say(*table.lines(result), "", f"{_GOAL}; here {percent:.2f}")
     if options.limit is not None:

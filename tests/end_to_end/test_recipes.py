@@ -19,10 +19,10 @@ import tiny_models
 import toy_shards
 import toy_tokenizer
 
-from cogvlm import checkpoint
-from cogvlm.config import Expert, ModelConfig
-from cogvlm.presets import debug, vila_7b
-from cogvlm.watch import read_log
+from cogvlm.checkpoints import checkpoint
+from cogvlm.model.config import Expert, ModelConfig
+from cogvlm.model.presets import debug, vila_7b
+from cogvlm.training.watch import read_log
 from examples import demo_spacy
 from examples.corpus import encoded
 from examples.scenes import scene

@@ -43,7 +43,7 @@ print(json.dumps([heavy, threading.active_count()]))
     "module",
     [
         *(*PACKAGES, *COMMANDS, *MODEL_COMMANDS),
-        *("pipelines.fetch", "pipelines.report_page", "shards.image", "cogvlm.presets"),
+        *("pipelines.fetch", "pipelines.report_page", "shards.image", "cogvlm.model.presets"),
     ],
 )
 def test_importing_is_free(module: str) -> None:

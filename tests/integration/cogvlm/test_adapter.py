@@ -15,7 +15,9 @@ import toy_shards
 import toy_tokenizer
 from torch import Tensor
 
-from cogvlm import adapter, checkpoint, export, presets, train
+from cogvlm import export, train
+from cogvlm.checkpoints import checkpoint, peft_adapter
+from cogvlm.model import presets
 
 Run = Callable[..., Path]
 
@@ -135,7 +137,7 @@ def test_runs_that_are_more_than_an_adapter(
 
 def test_glm4v_has_other_matrices() -> None:
     with pytest.raises(ValueError, match="one matrix where this model has gate and up"):
-        adapter._check_official(presets.preset("glm4v_9b"))
+        peft_adapter._check_official(presets.preset("glm4v_9b"))
 
 
 def test_a_checkpoint_has_no_adapter(base: Path, capsys: pytest.CaptureFixture[str]) -> None:

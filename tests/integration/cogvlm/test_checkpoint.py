@@ -16,11 +16,13 @@ from llama_parts import config_for, eva_file, llama
 from tiny_models import built, tiny
 from torch import Tensor
 
-from cogvlm import checkpoint, export, init
-from cogvlm.config import Attn, Expert, ModelConfig, Projector, Rope
-from cogvlm.model import CogVLM
-from cogvlm.tensors import FileReader
-from cogvlm.vision import resize_positions
+from cogvlm import export
+from cogvlm.checkpoints import checkpoint
+from cogvlm.checkpoints.tensors import FileReader
+from cogvlm.model import init
+from cogvlm.model.config import Attn, Expert, ModelConfig, Projector, Rope, resized
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.vision import resize_positions
 
 FP32 = torch.float32
 POSITIONS = "model.vision.patch_embedding.position_embedding.weight"
@@ -165,7 +167,7 @@ def test_sat_with_a_missing_rank(tmp_path: Path) -> None:
 def test_another_image_size_resizes_the_positions_and_nothing_else(tmp_path: Path) -> None:
     model = built(tiny())
     checkpoint.save(model, tmp_path / "out")
-    config = checkpoint.resized(model.config, 84)
+    config = resized(model.config, 84)
     larger = checkpoint.load(tmp_path / "out", dtype=FP32, config=config).state_dict()
     table = model.state_dict()[POSITIONS]
     assert larger.pop(POSITIONS).equal(resize_positions(table, 6))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny_models import IMAGE, built, sample, tiny
 
-from cogvlm.expert import split
-from cogvlm.layout import collate
+from cogvlm.model.expert import split
+from cogvlm.model.layout import collate
 
 
 @pytest.mark.slow

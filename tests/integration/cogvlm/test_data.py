@@ -30,14 +30,14 @@ from toy_shards import (
 )
 from toy_tokenizer import write
 
-from cogvlm.data import Work, ahead, blank, loader, work_of
-from cogvlm.layout import IGNORE, Batch
-from cogvlm.mixture import open_mixture
-from cogvlm.parts import DataPlan, Part, check, tokenizer_file
-from cogvlm.presets import debug
-from cogvlm.samples import SampleMaker
-from cogvlm.tasks import SkipReason
-from cogvlm.tokenizer import Tokenizer
+from cogvlm.data.loader import Work, ahead, blank, loader, work_of
+from cogvlm.data.mixture import open_mixture
+from cogvlm.data.parts import DataPlan, Part, check, tokenizer_file
+from cogvlm.data.sequences import SampleMaker
+from cogvlm.data.tasks import SkipReason
+from cogvlm.data.tokenizer import Tokenizer
+from cogvlm.model.layout import IGNORE, Batch
+from cogvlm.model.presets import debug
 from shards.access import SampleReader
 from shards.dataset import open_dataset
 

@@ -16,14 +16,15 @@ from tiny_models import built
 from toy_shards import ToySample, captioned, dialogues, grounded, write_run
 from training import finish
 
-from cogvlm import checkpoint, evaluate
+from cogvlm import evaluate
+from cogvlm.checkpoints import checkpoint
+from cogvlm.data.pixels import preprocess
+from cogvlm.data.tokenizer import Tokenizer
 from cogvlm.evaluation import answering, verify
 from cogvlm.evaluation.questions import Task, ask
-from cogvlm.image import preprocess
-from cogvlm.layout import Sample, collate
-from cogvlm.model import CogVLM
-from cogvlm.presets import debug
-from cogvlm.tokenizer import Tokenizer
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.layout import Sample, collate
+from cogvlm.model.presets import debug
 from shards import SampleReader, open_dataset
 from shards.image import decode
 

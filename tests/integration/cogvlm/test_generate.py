@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from tiny_models import IMAGE, built, sample, tiny
 
-from cogvlm import checkpoint
 from cogvlm import generate as command
-from cogvlm.config import Attn, Expert, Position
-from cogvlm.generation import Sampling, choose, generate
-from cogvlm.layout import Sample, collate
-from cogvlm.model import CogVLM
+from cogvlm.checkpoints import checkpoint
+from cogvlm.model.config import Attn, Expert, Position
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.generation import Sampling, choose, generate
+from cogvlm.model.layout import Sample, collate
 
 CONFIGS = {
     "cogvlm": tiny(),

@@ -12,10 +12,10 @@ from llama_parts import FAMILIES, config_for, eva_file, llama
 from tiny_models import IMAGE, sample
 from torch import Tensor
 
-from cogvlm import checkpoint, language_base
-from cogvlm.generation import Sampling, generate
-from cogvlm.layout import Sample, collate
-from cogvlm.model import CogVLM
+from cogvlm.checkpoints import checkpoint, language_base
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.generation import Sampling, generate
+from cogvlm.model.layout import Sample, collate
 
 TEXT = torch.arange(3, 83).view(2, 40)
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from tiny_models import IMAGE, sample, tiny
 
-from cogvlm import distributed, init, sharded
-from cogvlm.groups import group_of
-from cogvlm.layout import collate
-from cogvlm.model import CogVLM
-from cogvlm.parallelize import tower_blocks
-from cogvlm.train_config import TrainConfig
+from cogvlm.model import init
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.groups import group_of
+from cogvlm.model.layout import collate
+from cogvlm.training import distributed, sharded
+from cogvlm.training.config import TrainConfig
+from cogvlm.training.parallelize import tower_blocks
 
 CONFIG = replace(tiny(), num_layers=3)
 BATCHES = [collate([[sample(CONFIG, [2, IMAGE, words])]], CONFIG) for words in (5, 9)]
@@ -67,7 +68,7 @@ def test_a_spread_out_model_computes_what_the_plain_one_does(
 
 @pytest.mark.parametrize("tower", ["eva02_e", "eva02_l", "clip_l_336", "siglip_so400m"])
 def test_every_tower_has_its_blocks(tower: str) -> None:
-    from cogvlm.presets import clip_l_336, cogvlm_1b, debug, siglip_so400m
+    from cogvlm.model.presets import clip_l_336, cogvlm_1b, debug, siglip_so400m
 
     whose = {
         "eva02_e": debug().vision,

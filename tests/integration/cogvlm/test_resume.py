@@ -11,7 +11,7 @@ import toy_shards
 import toy_tokenizer
 from training import Training, finish, kill_after, steps, weights
 
-from cogvlm import snapshots
+from cogvlm.checkpoints import snapshots
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from llama_parts import config_for, llama
 from tiny_models import IMAGE, sample
 from torch import Tensor
 
-from cogvlm import checkpoint, init
-from cogvlm.config import ModelConfig, Projector, Vision
-from cogvlm.layout import collate
+from cogvlm.checkpoints import checkpoint
+from cogvlm.model import init
+from cogvlm.model.config import ModelConfig, Projector, Vision
+from cogvlm.model.layout import collate
 
 SIZES = {"width": 48, "num_layers": 3, "num_heads": 4, "mlp_size": 112, "feature_layer": -2}
 IMAGES = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(5))
@@ -121,6 +122,6 @@ def test_a_tower_survives_saving(config: ModelConfig, tmp_path: Path) -> None:
 
 
 def test_siglip_at_its_published_size_has_729_patches() -> None:
-    from cogvlm.presets import siglip_so400m
+    from cogvlm.model.presets import siglip_so400m
 
     assert siglip_so400m().grid_size ** 2 == 729

@@ -14,9 +14,11 @@ import toy_shards
 import toy_tokenizer
 from training import Training, steps, weights
 
-from cogvlm import distributed, loop, prepare, snapshots, start, train, trained
-from cogvlm.tokenizer import Tokenizer
-from cogvlm.watch import read_log
+from cogvlm import train
+from cogvlm.checkpoints import opened, snapshots
+from cogvlm.data.tokenizer import Tokenizer
+from cogvlm.training import distributed, loop, prepare, start
+from cogvlm.training.watch import read_log
 
 Run = Callable[..., int]
 
@@ -59,7 +61,7 @@ def test_only_the_groups_that_train_change(flags: tuple[str, ...], tmp_path: Pat
 
 def fresh(flags: tuple[str, ...]) -> dict[str, torch.Tensor]:
     """Return the weights that a run with these flags begins with."""
-    from cogvlm import init
+    from cogvlm.model import init
 
     config, _ = train.parse([*flags])
     model = prepare.model_config(config)
@@ -67,7 +69,7 @@ def fresh(flags: tuple[str, ...]) -> dict[str, torch.Tensor]:
 
 
 def changed_groups(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> set[str]:
-    from cogvlm.groups import group_of
+    from cogvlm.model.groups import group_of
 
     return {group_of(name) for name in before if not torch.equal(after[name], before[name])}
 
@@ -96,7 +98,7 @@ def test_resolution_changes_at_its_step_and_keeps_the_optimiser(
         assert float(moments.full_tensor().abs().sum()) > 0  # type: ignore[attr-defined]
         assert float(run.optimizer.state[run.model.lm_head.weight]["step"]) == 4  # type: ignore[union-attr]
     assert events(tmp_path / "out", "resolution")[0]["px"] == 84
-    reopened = trained.open_model(tmp_path / "out", dtype=None)
+    reopened = opened.open_model(tmp_path / "out", dtype=None)
     assert reopened.config.vision.image_size == 84
 
 
@@ -293,7 +295,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_the_one_before(
     assert "could not be written" in said and "is intact" in said
     last = snapshots.latest(out)
     assert last is not None
-    trained.open_model(out, dtype=None)
+    opened.open_model(out, dtype=None)
     assert train.main([*flags, "--steps", str(last.step + 2)]) == 0
 
 

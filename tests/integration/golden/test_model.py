@@ -10,12 +10,12 @@ import pytest
 import torch
 from golden_data import batch_of, has, is_cogvlm, is_glm, load_case, model_of, parameters
 
-from cogvlm import recipes
-from cogvlm.cache import Cache
-from cogvlm.expert import join, split
-from cogvlm.generation import Sampling, generate
-from cogvlm.layout import IGNORE, Sample, collate, spans_of, step
-from cogvlm.model import CogVLM
+from cogvlm.checkpoints import names as recipes
+from cogvlm.model.cache import Cache
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.expert import join, split
+from cogvlm.model.generation import Sampling, generate
+from cogvlm.model.layout import IGNORE, Sample, collate, spans_of, step
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
 CASES = parameters(

@@ -13,12 +13,13 @@ from golden_data import load_case, parameters
 from PIL import Image
 from safetensors.torch import load_file
 
-from cogvlm import recipes, vision
-from cogvlm.config import Vision
-from cogvlm.image import preprocess
-from cogvlm.presets import debug
-from cogvlm.rope import rotate, tables
-from cogvlm.tensors import FileReader
+from cogvlm.checkpoints import names as recipes
+from cogvlm.checkpoints.tensors import FileReader
+from cogvlm.data.pixels import preprocess
+from cogvlm.model import vision
+from cogvlm.model.config import Vision
+from cogvlm.model.presets import debug
+from cogvlm.model.rope import rotate, tables
 
 EVA = parameters("case.safetensors", "timm_model.safetensors")
 ROPE = parameters("rope.safetensors")

@@ -15,8 +15,9 @@ import pytest
 import toy_tokenizer
 from tiny_models import built
 
-from cogvlm import checkpoint, evaluate
-from cogvlm.presets import debug
+from cogvlm import evaluate
+from cogvlm.checkpoints import checkpoint
+from cogvlm.model.presets import debug
 
 TASKS = {
     **dict.fromkeys(("coco_captions", "nocaps", "karpathy"), "caption"),

@@ -18,7 +18,7 @@ from pack_files import SETS, Set
 from shared_data import shared_data
 
 from cogvlm import train
-from cogvlm.watch import read_log
+from cogvlm.training.watch import read_log
 from grounding.annotated import grit
 from grounding.annotated.annotations import Annotated, AnnotatedPhrase, write_shards
 from shards import lint, manifest

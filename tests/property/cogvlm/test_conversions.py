@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cogvlm import tasks
-from cogvlm.tasks import Example, Phrase, Rec, Reg, Skip
-from cogvlm.tasks.spans import apart
+from cogvlm.data import tasks
+from cogvlm.data.tasks import Example, Phrase, Rec, Reg, Skip
+from cogvlm.data.tasks.spans import apart
 from shards import boxtext
 
 BINS = st.tuples(*[st.integers(0, 998)] * 4)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import IMAGE, sample, tiny
 
-from cogvlm.layout import Sample, collate, spans_of
+from cogvlm.model.layout import Sample, collate, spans_of
 
 CONFIG = tiny()
 SPAN = CONFIG.span_size

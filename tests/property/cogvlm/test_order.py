@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cogvlm.order import Draw, Schedule, ShardSetOrder, number, permutation, shares, streams_of
+from cogvlm.data.order import Draw, Schedule, ShardSetOrder, number, permutation, shares, streams_of
 from shards.identity import Domain
 
 COUNTS = st.lists(st.integers(0, 12), min_size=1, max_size=10).filter(any)

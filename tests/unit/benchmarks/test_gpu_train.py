@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import gpu_train, measure
-from cogvlm import presets
+from cogvlm.model import presets
 
 
 def test_without_cuda_one_line_says_why(monkeypatch, capsys):

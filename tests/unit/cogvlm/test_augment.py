@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from cogvlm.augment import MIN_LEFT, Augment, Augmented, augment, says_side
+from cogvlm.data.augment import MIN_LEFT, Augment, Augmented, augment, says_side
 
 SIZES = st.tuples(st.integers(1, 60), st.integers(1, 60))
 SEEDS = st.integers(0, 2**32)

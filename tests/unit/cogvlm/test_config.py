@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cogvlm.config import (
+from cogvlm.model.config import (
     Attn,
     Expert,
     Loss,
@@ -19,7 +19,7 @@ from cogvlm.config import (
     RopeScaling,
     Vision,
 )
-from cogvlm.presets import debug, vila_7b
+from cogvlm.model.presets import debug, vila_7b
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from cogvlm import official_config
-from cogvlm.config import Attn, Expert, Position, Projector
+from cogvlm.checkpoints import official_config
 from cogvlm.export import config_files
-from cogvlm.presets import cogvlm_17b_224, cogvlm_17b_490, debug, preset
+from cogvlm.model.config import Attn, Expert, Position, Projector
+from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, debug, preset
 
 
 def config_of(name: str, engine: str) -> dict:

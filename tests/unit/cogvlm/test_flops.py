@@ -10,12 +10,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cogvlm import init
-from cogvlm.config import Expert, Loss, ModelConfig, Projector, Vision
-from cogvlm.flops import count
-from cogvlm.groups import GROUPS, STAGES, counts, group_of
-from cogvlm.layout import IGNORE, Sample, collate
-from cogvlm.presets import cogvlm_17b_224, cogvlm_17b_490, debug
+from cogvlm.costs.flops import count
+from cogvlm.model import init
+from cogvlm.model.config import Expert, Loss, ModelConfig, Projector, Vision
+from cogvlm.model.groups import GROUPS, STAGES, counts, group_of
+from cogvlm.model.layout import IGNORE, Sample, collate
+from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, debug
 
 TERA = 10**12
 TOY = replace(debug(), vocab_size=96, num_kv_heads=2)

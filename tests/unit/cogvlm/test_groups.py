@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from cogvlm.config import Expert, Loss
-from cogvlm.groups import GROUPS, STAGES, counts, group_of, shapes, stage
-from cogvlm.presets import (
+from cogvlm.model.config import Expert, Loss
+from cogvlm.model.groups import GROUPS, STAGES, counts, group_of, shapes, stage
+from cogvlm.model.presets import (
     cogvlm2_19b,
     cogvlm_1b,
     cogvlm_17b_224,

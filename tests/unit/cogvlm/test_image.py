@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tiny_models import tiny
 
-from cogvlm.image import normalisation, preprocess, read
+from cogvlm.data.pixels import normalisation, preprocess, read
 
 VISION = tiny().vision
 

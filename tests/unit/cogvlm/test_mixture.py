@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from toy_shards import captioned, grounded, select, write_run
 
-from cogvlm import mixture
-from cogvlm.mixture import open_mixture
+from cogvlm.data import mixture
+from cogvlm.data.mixture import open_mixture
 
 
 @pytest.fixture

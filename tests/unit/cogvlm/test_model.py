@@ -9,10 +9,10 @@ import torch
 from tiny_models import IMAGE, built, sample, tiny
 from torch import Tensor
 
-from cogvlm import init
-from cogvlm.config import Attn, Expert, Loss, ModelConfig, Position, Projector
-from cogvlm.layout import Batch, Sample, collate
-from cogvlm.model import CogVLM
+from cogvlm.model import init
+from cogvlm.model.config import Attn, Expert, Loss, ModelConfig, Position, Projector
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.layout import Batch, Sample, collate
 
 CLOSE = {"rtol": 0, "atol": 2e-5}
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from tiny_models import IMAGE, built, sample, tiny
 
-from cogvlm import lora, optim
-from cogvlm.config import Loss
-from cogvlm.groups import group_of
-from cogvlm.init import init_differences
-from cogvlm.layout import collate
-from cogvlm.train_config import TrainConfig
+from cogvlm.model import lora
+from cogvlm.model.config import Loss
+from cogvlm.model.groups import group_of
+from cogvlm.model.init import init_differences
+from cogvlm.model.layout import collate
+from cogvlm.training import optim
+from cogvlm.training.config import TrainConfig
 
 STAGE1 = TrainConfig(steps=120_000, warmup_steps=12_000, lr=1e-4)
 

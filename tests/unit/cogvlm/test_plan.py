@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cogvlm import init, plan
-from cogvlm.activations import CHECKPOINTS, Activations, activations
-from cogvlm.config import Attn, Expert, Loss, ModelConfig, Projector, Vision
-from cogvlm.groups import GROUPS, STAGES, counts, group_of
-from cogvlm.layout import IGNORE, Sample, collate
-from cogvlm.presets import cogvlm_17b_224, cogvlm_17b_490, debug
+from cogvlm import plan
+from cogvlm.costs.activations import CHECKPOINTS, Activations, activations
+from cogvlm.model import init
+from cogvlm.model.config import Attn, Expert, Loss, ModelConfig, Projector, Vision
+from cogvlm.model.groups import GROUPS, STAGES, counts, group_of
+from cogvlm.model.layout import IGNORE, Sample, collate
+from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, debug
 
 TOY = replace(debug(), vocab_size=512)
 CLIP = Vision(

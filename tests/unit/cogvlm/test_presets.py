@@ -8,10 +8,10 @@ import math
 import pytest
 from published_keys import CAPTION_TENSORS, COGVLM2_INDEX, PARAMETERS, PUBLISHED
 
-from cogvlm import official_config, recipes
-from cogvlm.config import ModelConfig
-from cogvlm.init import skeleton
-from cogvlm.presets import PRESETS, preset
+from cogvlm.checkpoints import names, official_config
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.init import skeleton
+from cogvlm.model.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -21,7 +21,7 @@ def test_names_and_shapes_are_the_published_ones(name: str) -> None:
     if name == "glm4v_9b":
         shapes = {
             key: tuple(recipe.make(*(state[source] for source in recipe.sources)).shape)
-            for key, recipe in recipes.to_glm4v(state).items()
+            for key, recipe in names.to_glm4v(state).items()
         }
     assert shapes == PUBLISHED[name]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cogvlm.tasks import pools
-from cogvlm.tasks.pools import LANGUAGES, SLOTS, Language, PoolName, heads, pool
+from cogvlm.data.tasks import pools
+from cogvlm.data.tasks.pools import LANGUAGES, SLOTS, Language, PoolName, heads, pool
 
 POOLS = [(name, language) for name in SLOTS for language in LANGUAGES]
 HAN = re.compile(r"[\u4e00-\u9fff]")

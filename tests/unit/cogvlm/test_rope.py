@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from tiny_models import IMAGE, built, sample, tiny
 
-from cogvlm.config import Rope
-from cogvlm.layout import collate
-from cogvlm.presets import cogvlm_17b_490
-from cogvlm.rope import inverse_frequencies, rotate, tables
+from cogvlm.model.config import Rope
+from cogvlm.model.layout import collate
+from cogvlm.model.presets import cogvlm_17b_490
+from cogvlm.model.rope import inverse_frequencies, rotate, tables
 
 
 def positions(*values: int) -> torch.Tensor:

@@ -16,16 +16,15 @@ from hypothesis import strategies as st
 from pictures import encoded, photo
 from toy_tokenizer import write
 
-from cogvlm.augment import MIN_LEFT, Augment
-from cogvlm.checkpoint import resized
-from cogvlm.config import ModelConfig
-from cogvlm.image import normalisation, normalise, preprocess, square
-from cogvlm.layout import IGNORE, Sample
-from cogvlm.presets import debug
-from cogvlm.samples import SampleMaker, packed, stacked
-from cogvlm.tasks import Skip, SkipReason
-from cogvlm.tokenizer import Tokenizer
-from cogvlm.train_config import TaskName
+from cogvlm.data.augment import MIN_LEFT, Augment
+from cogvlm.data.pixels import normalisation, normalise, preprocess, square
+from cogvlm.data.sequences import SampleMaker, packed, stacked
+from cogvlm.data.task_options import TaskName
+from cogvlm.data.tasks import Skip, SkipReason
+from cogvlm.data.tokenizer import Tokenizer
+from cogvlm.model.config import ModelConfig, resized
+from cogvlm.model.layout import IGNORE, Sample
+from cogvlm.model.presets import debug
 from shards import boxtext
 from shards.access import RawSample, SampleError
 from shards.image import decode
@@ -318,7 +317,7 @@ def test_a_mistake_in_a_program_is_not_a_skip(
     def broken(*_: Any) -> None:
         raise ValueError("a mistake")
 
-    monkeypatch.setattr("cogvlm.tasks.make", broken)
+    monkeypatch.setattr("cogvlm.data.tasks.make", broken)
     with pytest.raises(ValueError, match="a mistake"):
         made(tokenizer, stored("a cat", None, encoded(photo(), "PNG")))
 

@@ -26,9 +26,10 @@ from task_examples import (
     told,
 )
 
-from cogvlm import tasks
-from cogvlm.tasks import SkipReason, TaskOptions
-from cogvlm.train_config import TaskName, TrainConfig
+from cogvlm.data import tasks
+from cogvlm.data.task_options import TaskName
+from cogvlm.data.tasks import SkipReason, TaskOptions, pools
+from cogvlm.training.config import TrainConfig
 
 HAN = re.compile("[\u4e00-\u9fff]")
 
@@ -266,11 +267,11 @@ def test_options_are_those_of_the_run() -> None:
     config = TrainConfig(prompt_language="both", task_prefix=True, caption_requests=True,
                          negatives=0.1, grounding_units="expressions",
                          document_loss="after_image")  # fmt: skip
-    found = TaskOptions.of(config)
+    found = config.task_options()
     assert all(getattr(config, name) == value for name, value in asdict(found).items())
-    assert TaskOptions.of(TrainConfig()) == TaskOptions()
+    assert TrainConfig().task_options() == TaskOptions()
     with pytest.raises(ValueError, match="--prompts /nowhere is no folder"):
-        TaskOptions.of(TrainConfig(prompts="/nowhere"))
+        pools.check("/nowhere")
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match="--negatives is"):
             TrainConfig(negatives=share).check()

@@ -31,10 +31,10 @@ from task_examples import (
 )
 from torch import Tensor
 
-from cogvlm import tasks
-from cogvlm.tasks import LEVELS, MAX_BOXES, TASKS, Example, SkipReason
-from cogvlm.tokens import Picture
-from cogvlm.train_config import TaskName
+from cogvlm.data import tasks
+from cogvlm.data.task_options import TaskName
+from cogvlm.data.tasks import LEVELS, MAX_BOXES, TASKS, Example, SkipReason
+from cogvlm.data.tokens import Picture
 from shards.identity import Domain
 from shards.schema import LEVELS as SHARD_LEVELS
 

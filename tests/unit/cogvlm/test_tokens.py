@@ -10,9 +10,9 @@ import torch
 from shared_data import shared_data
 from tiny_models import tiny
 
-from cogvlm.layout import IGNORE
-from cogvlm.tokenizer import Stream, Tokenizer
-from cogvlm.tokens import IMAGE_MARK, Picture, Text, Turn, dialogue, encode, place_images
+from cogvlm.data.tokenizer import Stream, Tokenizer
+from cogvlm.data.tokens import IMAGE_MARK, Picture, Text, Turn, dialogue, encode, place_images
+from cogvlm.model.layout import IGNORE
 
 PLAIN = ["<unk>", "Question", ":", "Answer", "Short", "answer", "a", "cat", "dog", "why", "?", "\n"]
 SPECIAL = ["<s>", "</s>", "[gMASK]", "<sop>", "<|user|>", "<|assistant|>"]

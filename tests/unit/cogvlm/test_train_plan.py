@@ -12,11 +12,11 @@ import torch
 import toy_shards
 import toy_tokenizer
 
-from cogvlm import prepare, train_plan
-from cogvlm.activations import activations
-from cogvlm.groups import counts
-from cogvlm.plan import state_bytes
-from cogvlm.train_config import TrainConfig
+from cogvlm.costs.activations import activations
+from cogvlm.costs.gpus import state_bytes
+from cogvlm.model.groups import counts
+from cogvlm.training import dry_run, prepare
+from cogvlm.training.config import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,13 @@ def world(device: str, ranks: int = 1) -> Any:
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, memory: float) -> None:
-    total = int(memory / train_plan._MEMORY_SHARE)
+    total = int(memory / dry_run._MEMORY_SHARE)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, total))
 
 
 def needed(prepared: prepare.Prepared, rows: int) -> float:
     config = prepared.config
-    text = train_plan.survey(prepared.plan, 0).text_tokens
+    text = dry_run.survey(prepared.plan, 0).text_tokens
     kept = activations(
         prepared.model, frozenset(config.trains), micro_batch=rows, text_tokens=text
     ).total
@@ -55,10 +55,10 @@ def test_a_gpu_gets_the_largest_power_of_two_that_fits(
     prepared: prepare.Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_memory(monkeypatch, needed(prepared, 16) + 1000)
-    assert train_plan.micro_batch(prepared, world("cuda")) == 16
+    assert dry_run.micro_batch(prepared, world("cuda")) == 16
     with_memory(monkeypatch, 1e12)
-    assert train_plan.micro_batch(prepared, world("cuda")) == 64  # the whole batch
-    assert train_plan.micro_batch(prepared, world("cuda", ranks=4)) == 16
+    assert dry_run.micro_batch(prepared, world("cuda")) == 64  # the whole batch
+    assert dry_run.micro_batch(prepared, world("cuda", ranks=4)) == 16
 
 
 def test_a_gpu_that_is_too_small_is_told_before_anything_is_built(
@@ -66,14 +66,14 @@ def test_a_gpu_that_is_too_small_is_told_before_anything_is_built(
 ) -> None:
     with_memory(monkeypatch, needed(prepared, 1) / 2)
     with pytest.raises(ValueError, match=r"no micro-batch fits .* --checkpoint_activations both"):
-        train_plan.micro_batch(prepared, world("cuda"))
+        dry_run.micro_batch(prepared, world("cuda"))
 
 
 def test_what_the_user_says_is_kept_within_the_batch(prepared: prepare.Prepared) -> None:
     fixed = replace(prepared, config=replace(prepared.config, micro_batch=48))
-    assert train_plan.micro_batch(fixed, world("cpu")) == 48
-    assert train_plan.micro_batch(fixed, world("cpu", ranks=2)) == 32
-    assert train_plan.micro_batch(prepared, world("cpu")) == 8
+    assert dry_run.micro_batch(fixed, world("cpu")) == 48
+    assert dry_run.micro_batch(fixed, world("cpu", ranks=2)) == 32
+    assert dry_run.micro_batch(prepared, world("cpu")) == 8
 
 
 def test_a_survey_counts_what_cannot_be_used_and_what_is_small(tmp_path: Path) -> None:
@@ -90,6 +90,6 @@ def test_a_survey_counts_what_cannot_be_used_and_what_is_small(tmp_path: Path) -
         workers=0,
         global_batch=2,
     )
-    found = train_plan.survey(prepare.prepare(config, 1).plan, 0)
+    found = dry_run.survey(prepare.prepare(config, 1).plan, 0)
     assert (found.looked_at, found.usable, found.images, found.small) == (6, 5, 5, 5)
     assert found.tokens > found.targets > 10

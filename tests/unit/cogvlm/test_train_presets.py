@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from cogvlm.config import ModelConfig
-from cogvlm.groups import GROUPS, counts, shapes, stage
-from cogvlm.presets import PRESETS, cogvlm_1b, cogvlm_17b_224, cogvlm_17b_490
-from cogvlm.train_config import TrainConfig
-from cogvlm.train_presets import ABLATIONS, RECIPES, recipe, resolve
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.groups import GROUPS, counts, shapes, stage
+from cogvlm.model.presets import PRESETS, cogvlm_1b, cogvlm_17b_224, cogvlm_17b_490
+from cogvlm.training.config import TrainConfig
+from cogvlm.training.presets import ABLATIONS, RECIPES, recipe, resolve
 from scripts.make_golden import TRAIN_PRESETS, train_presets
 
 # Fields that differ from TrainConfig(): a preset changes these and nothing else.
@@ -204,7 +204,7 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
 
 
 def test_presets_need_no_torch() -> None:
-    code = "import cogvlm.train_presets, sys; assert 'torch' not in sys.modules"
+    code = "import cogvlm.training.presets, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

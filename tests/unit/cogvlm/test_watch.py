@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cogvlm import watch_views
-from cogvlm.run_log import Log
-from cogvlm.watch import NoWatch, StepReport, Watch, peak_flops_of, read_log
+from cogvlm.costs.gpus import peak_flops_of
+from cogvlm.training import watch_views
+from cogvlm.training.run_log import Log
+from cogvlm.training.watch import NoWatch, StepReport, Watch, read_log
 
 REPORT = StepReport(
     step=1, epoch=0, loss=2.5, learning_rate=1e-4, grad_norm=0.7, samples=8, tokens=4000,
@@ -293,7 +294,7 @@ def test_peaks(name: str, dtype: str, expected: float | None) -> None:
 
 def test_importing_is_free() -> None:
     script = (
-        "import sys, cogvlm.watch; "
+        "import sys, cogvlm.training.watch; "
         "print(sys.modules.keys() & {'torch', 'rich', 'wandb', 'tensorboard'})"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

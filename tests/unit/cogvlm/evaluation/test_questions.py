@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from toy_shards import ToySample, captioned, dialogues, documents, grounded, write_run
 
-from cogvlm import tasks
+from cogvlm.data import tasks
 from cogvlm.evaluation.entries import Entry, parse
+from cogvlm.evaluation.pictures import Own, Shots, Shuffled, shuffled_samples
 from cogvlm.evaluation.questions import Asked, Maker, ask
-from cogvlm.evaluation.samples import Own, Shots, Shuffled, shuffled_samples
 from shards import SampleReader, boxtext, open_dataset
 
 PICTURE = captioned(1)[0].images

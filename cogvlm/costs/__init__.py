@@ -1,0 +1,1 @@
+"""What a sample and a stage cost: FLOPs, activations, and the cards that pay."""

@@ -1,0 +1,66 @@
+"""Boxes and turns as a sample's JSON holds them, checked where they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cogvlm.data.tasks.reasons import Skip, SkipReason
+from shards import boxtext
+
+_HUGE = 1e9  # no place of a caption and no coordinate is that far off
+_FAR_OUT = -1, 2  # boxes may reach over the border of an image; pixels reach further
+
+
+def box_rows(fields: Mapping[str, Any], name: str) -> list[list[float]]:
+    """Return `noun_chunks` or `ref_exps`: rows [start, end, x0, y0, x1, y1, score].
+
+    Raises:
+        Skip: They are not that.
+    """
+    rows = fields.get(name) or []
+    if not isinstance(rows, list) or not all(are_numbers(row, 7) for row in rows):
+        raise Skip(SkipReason.BAD_BOXES, f"{name} is no list of rows of seven finite numbers")
+    return rows
+
+
+def conversation(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the turns of a dialogue sample, none for others.
+
+    Raises:
+        Skip: They are no list of objects with lists of lists of boxes.
+    """
+    said = fields.get("conversations") or []
+    if not isinstance(said, list) or not all(isinstance(turn, dict) for turn in said):
+        raise Skip(SkipReason.BAD_CONVERSATION, "conversations is no list of objects")
+    for turn in said:
+        boxes = turn.get("boxes") or []
+        if not isinstance(boxes, list) or not all(isinstance(each, list) for each in boxes):
+            raise Skip(SkipReason.BAD_CONVERSATION, f"the boxes of a turn are {boxes!r}")
+        if not all(are_numbers(box, 4) for each in boxes for box in each):
+            raise Skip(SkipReason.BAD_BOXES, f"not four finite numbers each: {boxes!r}")
+    return said
+
+
+def box_text(boxes: Any) -> str:
+    """Return the text of boxes.
+
+    Raises:
+        Skip: They are none, or not in 0..1 of the image.
+    """
+    try:
+        text = boxtext.encode(boxes)
+    except ValueError as error:
+        raise Skip(SkipReason.BAD_BOXES, str(error)) from error
+    if not all(_FAR_OUT[0] <= side <= _FAR_OUT[1] for box in boxes for side in box):
+        raise Skip(SkipReason.BAD_BOXES, f"not in 0..1 of the image, but pixels?: {boxes!r}")
+    return text
+
+
+def are_numbers(row: Any, size: int) -> bool:
+    """Whether this is a list of so many finite numbers."""
+    return (
+        isinstance(row, list)
+        and len(row) == size
+        and all(isinstance(each, int | float) and abs(each) < _HUGE for each in row)
+    )

@@ -1,0 +1,1 @@
+"""The model text: config, decoder, tower, experts. No I/O, no parallelism, no training in it."""

@@ -1,0 +1,1 @@
+"""A training run: its settings, its preparation, its loop, and how it is watched."""

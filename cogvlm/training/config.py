@@ -1,0 +1,202 @@
+"""Everything that a training run is told, as one dataclass; `train_presets` has the named runs.
+
+`python -m cogvlm.train --help` is made from the sentences below. Importing this module is free.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from cogvlm.data.augment import Augment
+from cogvlm.data.task_options import (
+    DocumentLoss,
+    GroundingUnits,
+    PromptLanguage,
+    TaskName,
+    TaskOptions,
+)
+from cogvlm.model.config import TemplateName
+from cogvlm.model.groups import GROUPS
+
+Checkpointed = Literal["none", "tower", "decoder", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run."""
+
+    output: str = ""
+    """Folder of the run: snapshots, logs. The same command with the same folder goes on."""
+    data: str = ""
+    """Shard sets as [task=]OUT[@SELECTION][:weight], separated by commas."""
+    task: TaskName = "caption"
+    """What is made of the samples of shard sets that name no task."""
+    model: str = ""
+    """A model preset, for a start from random weights; see cogvlm/model/presets.py."""
+    init: str = ""
+    """Folder of a checkpoint to start from, ours or official (or --model)."""
+    tokenizer: str = ""
+    """tokenizer.json, or its folder; default: the folder of --init."""
+    override: tuple[str, ...] = ()
+    """Model settings to change, as expert.layers=4; names are those of docs/model_settings.md."""
+    seed: int = 0
+    """Of sample order, prompts, dropout and fresh weights."""
+    dry_run: bool = False
+    """Check everything, print the plan and stop."""
+
+    steps: int = 1000
+    """Optimiser steps of the whole run; the schedule spans them."""
+    epochs: int = 0
+    """Steps as whole passes over the one shard set, instead of --steps."""
+    global_batch: int = 64
+    """Samples of an optimiser step, over all ranks and micro-batches."""
+    micro_batch: int | Literal["auto"] = "auto"
+    """Rows of a rank at a time; auto: what the memory plan says will fit."""
+    streams: int = 0
+    """L, the parts of the sample order (0: chosen); numbers of readers that divide it may go on."""
+    window: int = 8
+    """Shards whose samples are shuffled together."""
+    workers: int = 1
+    """Loader processes of a rank; 0 reads in the rank itself."""
+    pack_tokens: int = 0
+    """Samples of a stream share rows of so many tokens; 0: one sample a row, padded."""
+    error_budget: int = 100
+    """So many unusable samples in a row end the run."""
+    augment: Augment = field(default_factory=Augment)
+    """Random changes to images; off in all published recipes."""
+
+    image_size: int = 0
+    """Side of the model's input in pixels; 0: as the model is. Position tables are resized."""
+    resize_at: tuple[tuple[int, int], ...] = ()
+    """Steps at which the input side changes, as STEP SIDE."""
+    template: TemplateName = "base"
+    """Text around questions and answers."""
+    prompt_language: PromptLanguage = "en"
+    """Of the questions that tasks ask; both: by hash. Captions and phrases stay as they are."""
+    prompts: str = ""
+    """Folder with prompt pools of your own; those that it lacks are ours (cogvlm/tasks/prompts)."""
+    task_prefix: bool = False
+    """Put the task's name and a colon before every question, as a plain marker."""
+    caption_requests: bool = False
+    """Ask for captions in words, in the run's template; off: the prompt is empty."""
+    negatives: float = 0.0
+    """Share of REC visits that ask for what the caption does not name; it is "not in the image"."""
+    grounding_units: GroundingUnits = "chunks"
+    """Phrases with boxes are noun chunks, or the referring expressions that lie in no other."""
+    keep_ambiguous: bool = False
+    """REC and REG also of phrases that may name several things: to measure what the rules do."""
+    document_loss: DocumentLoss = "all"
+    """Documents' targets: all text, or only text that comes after an image."""
+
+    trains: tuple[str, ...] = ("adapter", "boi_eoi", "expert", "image_head")
+    """Parameter groups that are trained; the others are frozen."""
+    lr: float = 1e-4
+    """Peak learning rate."""
+    lr_scale: dict[str, float] = field(default_factory=dict)
+    """Factor on the learning rate of a parameter group."""
+    warmup_steps: int = 0
+    """Steps of the linear rise to the peak."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """What follows the warm-up."""
+    lr_floor: float = 0.1
+    """Share of the peak at which cosine and linear end."""
+    weight_decay: float = 0.05
+    """On matrices, embeddings, BOI and EOI; never on norms and biases."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Of AdamW."""
+    eps: float = 1e-8
+    """Of AdamW."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0: no clipping."""
+    dropout: float = 0.0
+    """The model's dropout while it trains."""
+    ema: float = 0.0
+    """Decay of the averaged weights, warmed up as min(decay, (1 + n) / (10 + n)); 0: none."""
+    loss_per: Literal["token", "sample"] = "token"
+    """What the loss of a global batch is divided by: its target tokens, or its samples."""
+    lora_rank: int = 0
+    """Rank of low-rank differences to frozen matrices (group lora); 0: none."""
+    lora_alpha: float = 0.0
+    """They are multiplied by alpha / rank; 0: alpha is the rank."""
+    lora_targets: str = r"language_expert_|language_mlp"
+    """Pattern of the matrices that get them."""
+    nonfinite_budget: int = 20
+    """Updates that may be skipped: loss or gradient is not finite, or no sample had a target."""
+
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the computation; trained weights, optimiser and averages are fp32 always."""
+    device: str = "auto"
+    """auto, cuda or cpu."""
+    replicas: int = 1
+    """Copies of the sharded model; each is sharded over world size / replicas ranks."""
+    reshard: bool = True
+    """Free gathered weights between forward and backward pass; less memory, more traffic."""
+    checkpoint_activations: Checkpointed = "none"
+    """Whose layers keep their inputs only and are computed twice."""
+    compile: bool = False
+    """Compile every layer of decoder and tower."""
+    deterministic: bool = False
+    """Bit-for-bit repeatable on the same machine; slower on GPUs. CPUs are so anyway."""
+
+    snapshot_every: int = 1000
+    """Steps between snapshots (model, optimiser, averages, position); one at the end always."""
+    keep: int = 3
+    """Snapshots that stay, newest first; the best by validation stays besides."""
+    val_data: str = ""
+    """Held-out shard sets, as --data."""
+    val_every: int = 1000
+    """Steps between validations, of the raw and of the averaged weights."""
+    val_samples: int = 1024
+    """Samples of a validation."""
+    log_every: int = 10
+    """Steps between plain progress lines; the log has every step."""
+    wandb: str = ""
+    """Project to log to with Weights & Biases, besides the files."""
+
+    def check(self) -> None:
+        """Raise ValueError where a setting cannot be; names it as its flag."""
+        positive = ("global_batch", "window", "error_budget", "snapshot_every", "keep",
+                    "val_every", "val_samples", "log_every", "replicas")  # fmt: skip
+        for name in positive:
+            _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("steps", "epochs", "streams", "workers", "pack_tokens", "warmup_steps",
+                     "image_size", "nonfinite_budget", "lora_rank", "clip", "weight_decay",
+                     "lora_alpha"):  # fmt: skip
+            _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        micro = self.micro_batch
+        _require("micro_batch", micro, micro == "auto" or micro >= 1, "auto, or at least 1")
+        _require("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a positive number")
+        for name in ("lr_floor", "dropout", "ema"):
+            value = getattr(self, name)
+            _require(name, value, 0 <= value <= 1 - (name != "lr_floor") * 1e-9, "in 0 to 1")
+        _require("negatives", self.negatives, 0 <= self.negatives < 1, "0 or more, and below 1")
+        groups = {*GROUPS}
+        for name in ("trains", "lr_scale"):
+            unknown = sorted({*getattr(self, name)} - groups)
+            _require(name, ", ".join(unknown), not unknown, f"groups among {', '.join(GROUPS)}")
+        _require("trains", self.trains, bool(self.trains), "at least one parameter group")
+        at = [step for step, _ in self.resize_at]
+        _require("resize_at", self.resize_at, at == sorted({*at}) and min(at, default=1) > 0,
+                 "ascending steps above 0")  # fmt: skip
+
+    def image_size_at(self, step: int) -> int:
+        """Return the input side at a step (from 0) in pixels; 0: as the model is."""
+        size = self.image_size
+        for start, side in self.resize_at:
+            size = side if step >= start else size
+        return size
+
+    def task_options(self) -> TaskOptions:
+        """Return the settings that say how tasks are made; they have the same names here."""
+        return TaskOptions(**{each.name: getattr(self, each.name) for each in fields(TaskOptions)})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+
+def _require(name: str, value: Any, holds: bool, rule: str) -> None:
+    if not holds:
+        raise ValueError(f"--{name} is {value!r}; it must be {rule}")

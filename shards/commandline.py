@@ -1,0 +1,31 @@
+"""What the commands of all packages share: a user's mistake as one line, and lines for the user."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+def run(action: Callable[[], None]) -> int:
+    """Run a command; what the user can mend becomes one line and exit code 2.
+
+    A subclass of ValueError is a library's own (Arrow's, JSON's, Unicode's): a fault of ours.
+    """
+    try:
+        action()
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        return fail(str(error))
+    return 0
+
+
+def fail(message: str, code: int = 2) -> int:
+    """Print a mistake in one line and return the exit code."""
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    return code
+
+
+def say(*lines: str) -> None:
+    """Print lines for the user."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
