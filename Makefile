@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGE ?= groundwork-worker
 
-.PHONY: setup demo learn learn-ablate test test-golden verify-glip verify-official check bench docs image lock format
+.PHONY: setup demo learn learn-ablate test test-fast test-golden verify-glip verify-official check bench docs image lock format
 
 setup: $(READY)
 
@@ -24,8 +24,15 @@ learn: setup
 learn-ablate: setup
 	$(BIN)/python -m examples.ablate
 
+# One worker a core; each computes on one thread, or they would wait for each other.
+PYTEST := NO_ALBUMENTATIONS_UPDATE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: setup
-	NO_ALBUMENTATIONS_UPDATE=1 $(BIN)/python -m pytest
+	$(PYTEST)
+
+# What needs no job, no training and no server: under two minutes on two cores.
+test-fast: setup
+	$(PYTEST) tests/unit tests/property -m "not slow"
 
 # GOLDEN_DIR names another folder of the layout of tests/golden.
 test-golden: setup

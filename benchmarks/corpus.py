@@ -33,7 +33,7 @@ def inputs(paths: list[Path]) -> list[str]:
 
 def main() -> None:
     """Write the files."""
-    import laion_like  # of tests/; `measure.run` puts it on the path
+    from helpers.pipelines import laion_like
 
     folder, files = Path(sys.argv[1]), int(sys.argv[2])
     made = laion_like.write_many(folder, SOURCE, files * FILE_ROWS, files, _SEED, drift=False)

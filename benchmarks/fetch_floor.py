@@ -24,7 +24,7 @@ from pipelines.fetch import FetchConfig, Fetcher, Request
 def serve(pipe: Connection) -> None:
     """Run a server until the parent says stop (child process)."""
     sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
-    from servers import WebServer
+    from helpers.pipelines.servers import WebServer
 
     with WebServer(max_requests=1_000_000, max_s=300) as server:
         pipe.send(server.port)

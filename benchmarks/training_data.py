@@ -23,7 +23,7 @@ from benchmarks.measure import run
 from cogvlm.data.tokenizer import FILE
 
 if TYPE_CHECKING:
-    from toy_shards import ToySample
+    from helpers.shards.toy_shards import ToySample
 
 _SEED = 11
 _LEARNT_FROM, _VOCABULARY = 5_000, 540
@@ -37,8 +37,8 @@ def make(folder: Path, kind: str, count: int, shard_size: int) -> Path:
 
 def photographed(count: int) -> Iterator[ToySample]:
     """Yield image_text samples of photos."""
-    import laion_text
-    from toy_shards import ToySample
+    from helpers.pipelines import laion_text
+    from helpers.shards.toy_shards import ToySample
 
     from benchmarks import pictures
     from shards.image import PROFILES, store
@@ -56,7 +56,7 @@ def photographed(count: int) -> Iterator[ToySample]:
 
 def write_tokenizer(file: Path) -> None:
     """Learn a tokenizer from alt texts and write it; ids 0 to 2 are pad, BOS and EOS."""
-    import laion_text
+    from helpers.pipelines import laion_text
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -75,8 +75,8 @@ def write_tokenizer(file: Path) -> None:
 
 def main() -> None:
     """Write the run."""
-    import toy_shards  # of tests/; `measure.run` puts it on the path
-    import toy_tokenizer
+    from helpers.cogvlm import toy_tokenizer
+    from helpers.shards import toy_shards
 
     folder, kind, count, shard_size = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
     samples = [*photographed(count)] if kind == "photos" else toy_shards.captioned(count)

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
 from shards.files.store import Store
 from shards.lint import lint
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow

@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import laion_schemas
-import pack_files
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny_models
-import toy_shards
-import toy_tokenizer
+from helpers.cogvlm import tiny_models, toy_tokenizer
+from helpers.paths import ROOT
+from helpers.pipelines import laion_schemas, pack_files
+from helpers.shards import toy_shards
 
 from cogvlm.checkpoints import checkpoint
 from cogvlm.model.config import Expert, ModelConfig
@@ -31,7 +30,6 @@ from shards import manifest
 from shards.files.store import Store
 from shards.lint import lint
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "examples" / "recipes"
 NUM_SCENES = 24
 FETCH = "--allow_address=127.0.0.1/32 --host_rate=127.0.0.1=2000 --shard_size=16"

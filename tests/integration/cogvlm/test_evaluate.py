@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy_tokenizer
-from tiny_models import built
-from toy_shards import ToySample, captioned, dialogues, grounded, write_run
-from training import finish
+from helpers.cogvlm import toy_tokenizer
+from helpers.cogvlm.tiny_models import built
+from helpers.cogvlm.training import finish
+from helpers.shards.toy_shards import ToySample, captioned, dialogues, grounded, write_run
 
 from cogvlm import evaluate
 from cogvlm.checkpoints import checkpoint

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tokenizers
 import torch
+from helpers.cogvlm.tiny_models import IMAGE, built, sample, tiny
 from PIL import Image
-from tiny_models import IMAGE, built, sample, tiny
 
 from cogvlm import generate as command
 from cogvlm.checkpoints import checkpoint

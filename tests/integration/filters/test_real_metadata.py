@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from filter_rows import SCHEMA, answers
-from reference_filters import REFERENCE
-from shared_data import shared_data
+from helpers.filters.filter_rows import SCHEMA, answers
+from helpers.filters.reference_filters import REFERENCE
+from helpers.shared_data import shared_data
 
 import filters
 from shards.identity import canonical_urls

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import glip_parts
 import pytest
 import torch
-from golden_data import load_case, parameters
+from helpers.golden_data import load_case, parameters
+from helpers.grounding import glip_parts
 from safetensors.torch import load_file
 from torch import Tensor
 

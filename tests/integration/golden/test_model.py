@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_data import batch_of, has, is_cogvlm, is_glm, load_case, model_of, parameters
+from helpers.golden_data import batch_of, has, is_cogvlm, is_glm, load_case, model_of, parameters
 
 from cogvlm.checkpoints import names as recipes
 from cogvlm.model.cache import Cache

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_data import load_case, parameters
+from helpers.golden_data import load_case, parameters
 from PIL import Image
 from safetensors.torch import load_file
 

@@ -8,11 +8,12 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import annotation_files
 import numpy as np
 import pyarrow as pa
 import pytest
-import toy_shards
+from helpers.grounding import annotation_files
+from helpers.paths import ROOT
+from helpers.shards import toy_shards
 from PIL import Image
 
 from grounding.annotated import grit
@@ -24,8 +25,6 @@ from grounding.verify import main as verify
 from shards.files import parquet
 from shards.files.store import Store
 from shards.schema import LABELS, PHRASES
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jobs
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.pipelines import jobs
 
 URL = "http://a.example.com/{}.jpg"
 CAPTION = "a photograph of the old river beside bridge number {}"

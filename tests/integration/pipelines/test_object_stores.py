@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import jobs
 import pytest
-from emulators import gs_emulator, s3_emulator
-from remote_jobs import fetched_copy, flags_elsewhere
+from helpers.pipelines import jobs
+from helpers.pipelines.remote_jobs import fetched_copy, flags_elsewhere
+from helpers.shards.emulators import gs_emulator, s3_emulator
 
 import shards
 from shards.files.store import Store

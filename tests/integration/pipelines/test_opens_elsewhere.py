@@ -13,8 +13,8 @@ import datasets
 import numpy as np
 import pytest
 import webdataset
-from corpora import LOOPBACK, joined, read_plan, run_filter, write_joined
-from pictures import encoded, photo
+from helpers.pipelines.corpora import LOOPBACK, joined, read_plan, run_filter, write_joined
+from helpers.shards.pictures import encoded, photo
 from PIL import Image
 
 import shards.reader

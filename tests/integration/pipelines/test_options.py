@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import jobs
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.pipelines import jobs
 
 from pipelines.filter_job.options import JOB_OPTIONS
 from shards import identity

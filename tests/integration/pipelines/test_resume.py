@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jobs
 import pytest
+from helpers.pipelines import jobs
 
 from pipelines.harness import transforms, worker
 from pipelines.harness.worker import Work

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import laion_like
 import pytest
-from corpora import comparable, counts, read_parts, read_results, run_filter
-from reference_identity import choice
-from reference_job import canonical_row, place, read_rows
+from helpers.pipelines import laion_like
+from helpers.pipelines.corpora import comparable, counts, read_parts, read_results, run_filter
+from helpers.pipelines.reference_job import canonical_row, place, read_rows
+from helpers.shards.reference_identity import choice
 
 from pipelines.filter_job.rejects import PER_REASON
 

@@ -12,8 +12,8 @@ import datasets
 import numpy as np
 import pytest
 from datasets.distributed import split_dataset_by_node
+from helpers.shards.toy_shards import BY_LEVEL, captioned, select, write_run
 from torch.utils.data import DataLoader
-from toy_shards import BY_LEVEL, captioned, select, write_run
 
 from shards import adapters
 from shards.access import RawSample, SampleError, SampleReader

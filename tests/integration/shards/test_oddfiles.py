@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from shared_data import shared_data
+from helpers.paths import ROOT
+from helpers.shared_data import shared_data
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 MEMORY_BYTES = 700 << 20
 """Far below the 12.9 GB that the largest bomb among the files asks for."""
 
@@ -70,7 +70,7 @@ def test_odd_files_in_bounded_memory() -> None:
         pytest.skip("the folder of odd files is not here")
     arguments = [sys.executable, "-c", PROGRAM, str(data / "oddfiles"), str(MEMORY_BYTES)]
     ran = subprocess.run(
-        arguments, capture_output=True, cwd=REPOSITORY, timeout=120, check=False, text=True
+        arguments, capture_output=True, cwd=ROOT, timeout=120, check=False, text=True
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     results = json.loads(ran.stdout)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
-from emulators import gs_emulator, s3_emulator
-from toy_shards import captioned, select, write_run
+from helpers.shards.emulators import gs_emulator, s3_emulator
+from helpers.shards.toy_shards import captioned, select, write_run
 
 import shards
 from shards import adapters, selection

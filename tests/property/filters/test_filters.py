@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filter_rows import answers, batch_of, row
+from helpers.filters.filter_rows import answers, batch_of, row
+from helpers.filters.reference_common import listed
+from helpers.filters.reference_filters import REFERENCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_common import listed
-from reference_filters import REFERENCE
 
 import filters
 from filters.base import Filter

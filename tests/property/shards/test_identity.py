@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pyarrow as pa
 import pytest
-import reference_identity
 import xxhash
+from helpers.shards import reference_identity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

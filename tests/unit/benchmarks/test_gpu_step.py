@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import built, tiny
+from helpers.cogvlm.tiny_models import built, tiny
 
 from benchmarks import gpu_step, mask_routing, measure
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from shared_data import shared_data
+from helpers.shared_data import shared_data
 
 from cogvlm import convert_tokenizer
 

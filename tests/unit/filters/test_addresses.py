@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from reference_common import listed
-from reference_urls import literal_address, public
+from helpers.filters.reference_common import listed
+from helpers.filters.reference_urls import literal_address, public
 
 from filters.addresses import is_public, parse_address
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from filter_rows import answers, batch_of, row
-from reference_filters import REFERENCE
+from helpers.filters.filter_rows import answers, batch_of, row
+from helpers.filters.reference_filters import REFERENCE
 
 from filters.base import Filter
 from filters.caption import (

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pyarrow as pa
 import pytest
-from filter_rows import batch_of, row
+from helpers.filters.filter_rows import batch_of, row
 
 import filters
 from filters import ChainCounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pyarrow as pa
-from reference_captions import is_glue, is_half_word
+from helpers.filters.reference_captions import is_glue, is_half_word
 
 from filters.characters import ALNUM, GLUE, HALF, SPACE, WORD, blocks, classify
 

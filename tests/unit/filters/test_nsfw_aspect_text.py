@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from filter_rows import answers, batch_of, row
-from reference_filters import REFERENCE
+from helpers.filters.filter_rows import answers, batch_of, row
+from helpers.filters.reference_filters import REFERENCE
 
 from filters.aspect import AspectRatio
 from filters.base import Filter

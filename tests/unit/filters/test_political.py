@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from filter_rows import answers, batch_of, row
-from reference_filters import REFERENCE
+from helpers.filters.filter_rows import answers, batch_of, row
+from helpers.filters.reference_filters import REFERENCE
 
 from filters.lexicon import data_bytes, load_lexicon, parse_lexicon, words_of
 from filters.political import PoliticalLexicon

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers.paths import GOLDEN
 
 from grounding.selection import (
     NUM_BUCKETS,
@@ -20,9 +20,7 @@ from grounding.selection import (
 )
 from shards.identity import Domain, choice, hex_strings, key_words
 
-GOLDEN = json.loads(
-    (Path(__file__).parents[2] / "golden" / "grounding" / "selection_cases.json").read_text()
-)
+GOLDEN = json.loads((GOLDEN / "grounding" / "selection_cases.json").read_text())
 
 
 def table(single: int, multi: int, min_boxes: int = 1) -> Histogram:

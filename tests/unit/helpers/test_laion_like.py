@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import laion_like
-import laion_text
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from laion_schemas import SCHEMAS, SWAPPED, TRUTH
+from helpers.pipelines import laion_like, laion_text
+from helpers.pipelines.laion_schemas import SCHEMAS, SWAPPED, TRUTH
 
 N = 60_000
 

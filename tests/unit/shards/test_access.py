@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from toy_shards import BY_LEVEL, ToySample, captioned, decisions, documents, select, write_run
+from helpers.shards.toy_shards import (
+    BY_LEVEL,
+    ToySample,
+    captioned,
+    decisions,
+    documents,
+    select,
+    write_run,
+)
 
 from shards import access, selection
 from shards.access import RawSample, SampleError, SampleReader

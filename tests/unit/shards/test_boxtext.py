@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.paths import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shards.boxtext import decode, encode, find
 
-GOLDEN = json.loads(
-    (Path(__file__).parents[2] / "golden" / "grounding" / "box_text_cases.json").read_text()
-)
+GOLDEN = json.loads((GOLDEN / "grounding" / "box_text_cases.json").read_text())
 
 
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["text"])

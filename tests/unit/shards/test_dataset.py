@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from toy_shards import BY_LEVEL, captioned, select, texts, write_run
+from helpers.shards.toy_shards import BY_LEVEL, captioned, select, texts, write_run
 
 from shards import manifest
 from shards.dataset import open_dataset

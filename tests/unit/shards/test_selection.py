@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from toy_shards import captioned, decisions, documents, select, write_run
+from helpers.shards.toy_shards import captioned, decisions, documents, select, write_run
 
 import shards
 from shards import manifest, selection

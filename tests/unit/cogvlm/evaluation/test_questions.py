@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_shards import ToySample, captioned, dialogues, documents, grounded, write_run
+from helpers.shards.toy_shards import (
+    ToySample,
+    captioned,
+    dialogues,
+    documents,
+    grounded,
+    write_run,
+)
 
 from cogvlm.data import tasks
 from cogvlm.evaluation.entries import Entry, parse

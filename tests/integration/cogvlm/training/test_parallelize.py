@@ -1,0 +1,81 @@
+"""Compilation, checkpointing and sharding from outside change no number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.cogvlm.tiny_models import IMAGE, sample, tiny
+
+from cogvlm.model import init
+from cogvlm.model.decoder import CogVLM
+from cogvlm.model.groups import group_of
+from cogvlm.model.layout import collate
+from cogvlm.training import distributed, sharded
+from cogvlm.training.config import TrainConfig
+from cogvlm.training.parallelize import tower_blocks
+
+CONFIG = replace(tiny(), num_layers=3)
+BATCHES = [collate([[sample(CONFIG, [2, IMAGE, words])]], CONFIG) for words in (5, 9)]
+TRAINS = ("expert", "adapter", "llm", "vit")
+
+
+def losses_and_gradients(model: CogVLM) -> tuple[list[float], dict[str, torch.Tensor]]:
+    losses = []
+    for batch in BATCHES:
+        loss, _ = model.loss(batch)
+        loss.backward()
+        losses.append(float(loss.detach()))
+    gradients = {
+        name: each.grad.full_tensor() if hasattr(each.grad, "full_tensor") else each.grad
+        for name, each in model.named_parameters()
+        if each.grad is not None
+    }
+    return losses, gradients
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[list[float], dict[str, torch.Tensor]]:
+    model = init.build(CONFIG)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(group_of(name) in TRAINS)
+    return losses_and_gradients(model)
+
+
+@pytest.mark.parametrize(
+    ("compile", "checkpointed"), [(False, "none"), (False, "both"), (True, "both")]
+)
+def test_a_spread_out_model_computes_what_the_plain_one_does(
+    compile: bool, checkpointed: str, plain: tuple[list[float], dict[str, torch.Tensor]]
+) -> None:
+    run = TrainConfig(
+        precision="fp32", compile=compile, checkpoint_activations=checkpointed, trains=TRAINS
+    )  # type: ignore[arg-type]
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with distributed.world("cpu") as world:
+        model = sharded.empty(CONFIG, run, world)
+        sharded.hand_out(model, dict(init.build(CONFIG).named_parameters()), world)
+        losses, gradients = losses_and_gradients(model)
+    assert losses == pytest.approx(plain[0], rel=1e-5)
+    assert gradients.keys() == plain[1].keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, plain[1][name], rtol=1e-3, atol=1e-4)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert (graphs > 0) == compile
+
+
+@pytest.mark.parametrize("tower", ["eva02_e", "eva02_l", "clip_l_336", "siglip_so400m"])
+def test_every_tower_has_its_blocks(tower: str) -> None:
+    from cogvlm.model.presets import clip_l_336, cogvlm_1b, debug, siglip_so400m
+
+    whose = {
+        "eva02_e": debug().vision,
+        "eva02_l": cogvlm_1b().vision,
+        "clip_l_336": clip_l_336(),
+        "siglip_so400m": siglip_so400m(),
+    }
+    vision = whose[tower]
+    blocks = tower_blocks(init.skeleton(replace(debug(), max_positions=4096, vision=vision)))
+    assert len(blocks) == vision.num_layers + 1 + vision.feature_layer
