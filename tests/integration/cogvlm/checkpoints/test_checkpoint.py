@@ -320,7 +320,7 @@ def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 _PEAK = """
 import resource, sys, torch
-from cogvlm import checkpoint
+from cogvlm.checkpoints import checkpoint
 torch.set_num_threads(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 model = checkpoint.load(sys.argv[1], dtype=torch.bfloat16)

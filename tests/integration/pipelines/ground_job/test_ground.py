@@ -280,10 +280,10 @@ def test_a_run_of_another_job_is_left_alone(pairs: Path, grounded: Path, tmp_pat
     other.mkdir()
     (other / "run.json").write_text(json.dumps({"options": {"preset": "cogvlm"}}))
     code, errors = jobs.run(flags(pairs, other), MODULE)
-    assert code == 2 and "holds a run of another job, not of pipelines.ground" in errors
+    assert code == 2 and "holds a run of pipelines.filter, not of pipelines.ground" in errors
     wanted = [f"--input=generic={tmp_path}/*.parquet", f"--output={grounded}"]
     code, errors = jobs.run(wanted, "pipelines.filter")
-    assert code == 2 and "holds a run of another job, not of pipelines.filter" in errors
+    assert code == 2 and "holds a run of pipelines.ground, not of pipelines.filter" in errors
 
 
 def test_damaged_images_and_odd_captions_have_their_reason(tmp_path: Path) -> None:
