@@ -65,13 +65,14 @@ class FileReader:
     def get(self, name: str) -> Tensor:
         """Return one tensor, mapped from its file."""
         path = self._files[name]
+        # One file at a time: every page that was read counts as held while its file is mapped.
         if path.suffix != _SAFETENSORS:
             if path not in self._open:
-                self._open = {path: load_torch_file(path)}  # one at a time: no mapping is kept
+                self._open = {path: load_torch_file(path)}
             return self._open[path][name]
         if path not in self._open:
             with _named_errors(path):
-                self._open[path] = safetensors.safe_open(path, framework="pt")
+                self._open = {path: safetensors.safe_open(path, framework="pt")}
         with _named_errors(path):
             return self._open[path].get_tensor(name)
 
