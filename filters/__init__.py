@@ -14,16 +14,8 @@ from filters.base import DEFERRED, Filter, Mask, OnMissing, Verdict
 from filters.chain import Chain, ChainResult, Mode, apply_chain
 from filters.counts import ChainCounts
 from filters.parameters import ParameterInfo, parameters_of, parse_parameter
-from filters.presets import (
-    FAMILIES,
-    FILTERS,
-    PRESETS,
-    Description,
-    Preset,
-    build_chain,
-    describe,
-    get_preset,
-)
+from filters.presets import PRESETS, Description, Preset, build_chain, describe, get_preset
+from filters.registry import FAMILIES, FILTERS
 
 __all__ = [
     "DEFERRED",

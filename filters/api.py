@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.chain import Chain, ChainResult, Mode, apply_chain
 from filters.presets import build_chain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _STRINGS = ("url", "canonical_url", "caption", "nsfw_tag")
 
@@ -37,6 +39,8 @@ def apply(
     Raises:
         ValueError: an unknown preset, a missing column, or a column of the wrong type.
     """
+    import pyarrow as pa
+
     chain = build_chain(preset) if isinstance(preset, str) else preset
     batches = _complete(table).combine_chunks().to_batches()
     if not batches:
@@ -46,6 +50,9 @@ def apply(
 
 
 def _complete(table: pa.Table | pa.RecordBatch) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
     names = table.schema.names

@@ -3,6 +3,9 @@
 In: a `pa.RecordBatch` with at least the filter's `columns`. Out: a `Verdict`, one int8 per row.
 A rule is a frozen dataclass whose fields are its parameters; everything a reader, a help page or
 a report needs to know about it is declared on the class.
+
+Rule files import pyarrow inside the functions that compute with it: help pages and command lines
+list the rules, and loading pyarrow takes longer than all of that.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Verdict = npt.NDArray[np.int8]
 """(rows,): 0 keep, k > 0 the filter's k-th reason (1-based), `DEFERRED` not decidable yet."""
@@ -63,12 +68,11 @@ class Filter(ABC):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-def is_declared(filter_class: type[Filter]) -> bool:
-    """Return whether a class is a concrete rule that declares all it must."""
-    declared = ("name", "columns", "reasons", "summary")
-    return not inspect.isabstract(filter_class) and all(
-        getattr(filter_class, attribute, ()) for attribute in declared
-    )
+def undeclared(filter_class: type[Filter]) -> list[str]:
+    """Name what a rule class must declare and does not."""
+    parts = ("name", "columns", "reasons", "summary")
+    missing = [part for part in parts if not getattr(filter_class, part, ())]
+    return [*missing, "verdicts"] if inspect.isabstract(filter_class) else missing
 
 
 def verdict_of(*masks: Mask) -> Verdict:

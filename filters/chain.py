@@ -2,8 +2,8 @@
 
 In: a `pa.RecordBatch` and a `Chain`. Out: a `ChainResult`. The first failing filter in chain
 order owns a row. Mode `full` runs every filter on every row; mode `first` runs later filters on
-survivors only: the same rows are kept and owned, but nobody knows what else a rejected row would
-have failed. Safety filters run on every row in both modes.
+survivors only: the same rows are kept and owned, but what else a rejected row would have failed
+stays unknown. Safety filters run on every row in both modes.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from filters.base import DEFERRED, Filter, Mask, Verdict
 from filters.counts import ChainCounts, Matrix
 from filters.lexicon import data_sha256
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Mode = Literal["full", "first"]
 
@@ -136,6 +138,8 @@ class ChainResult:
 
         In mode `first` these are the owner's and those of safety filters.
         """
+        import pyarrow as pa
+
         names = pa.array(self.chain.reasons, pa.string())
         offsets, rows, chosen = _ragged(self.failed)
         reason = self.chain.first_reasons[chosen] + self.verdicts[chosen, rows] - 1
@@ -143,6 +147,8 @@ class ChainResult:
 
     def deferred_lists(self) -> pa.Array:
         """List the names of the filters that wait for decoded facts: `list<string>`, (rows,)."""
+        import pyarrow as pa
+
         names = pa.array([f.name for f in self.chain.filters], pa.string())
         offsets, _, chosen = _ragged(self.deferred)
         return pa.ListArray.from_arrays(offsets, names.take(pa.array(chosen, pa.int32())))
@@ -183,23 +189,23 @@ def apply_chain(batch: pa.RecordBatch, chain: Chain, mode: Mode = "full") -> Cha
 
 def _run_full(batch: pa.RecordBatch, chain: Chain) -> npt.NDArray[np.int8]:
     verdicts = np.zeros((len(chain.filters), batch.num_rows), dtype=np.int8)
-    for i, one in enumerate(chain.filters):
-        verdicts[i] = _verdict(one, batch)
+    for i, rule in enumerate(chain.filters):
+        verdicts[i] = _verdict(rule, batch)
     return verdicts
 
 
 def _run_first(batch: pa.RecordBatch, chain: Chain) -> npt.NDArray[np.int8]:
+    import pyarrow as pa
+
     verdicts = np.zeros((len(chain.filters), batch.num_rows), dtype=np.int8)
     alive = np.ones(batch.num_rows, dtype=np.bool_)
-    survivors, rows = (
-        batch,
-        np.arange(batch.num_rows),
-    )  # rows[i] = row in `batch` of survivor i
-    for i, one in enumerate(chain.filters):
-        if one.safety:
-            verdicts[i] = _verdict(one, batch)
+    survivors = batch
+    rows = np.arange(batch.num_rows)  # rows[i]: the row in `batch` of survivor i
+    for i, rule in enumerate(chain.filters):
+        if rule.safety:
+            verdicts[i] = _verdict(rule, batch)
         else:
-            verdict = _verdict(one, survivors)
+            verdict = _verdict(rule, survivors)
             verdict[~alive[rows]] = 0
             verdicts[i, rows] = verdict
         alive &= verdicts[i] <= 0
@@ -214,9 +220,9 @@ def _run_first(batch: pa.RecordBatch, chain: Chain) -> npt.NDArray[np.int8]:
     return verdicts
 
 
-def _verdict(one: Filter, batch: pa.RecordBatch) -> Verdict:
-    verdict = one.verdicts(batch)
-    assert verdict.dtype == np.int8 and verdict.shape == (batch.num_rows,), one.name
+def _verdict(rule: Filter, batch: pa.RecordBatch) -> Verdict:
+    verdict = rule.verdicts(batch)
+    assert verdict.dtype == np.int8 and verdict.shape == (batch.num_rows,), rule.name
     return verdict
 
 
@@ -224,6 +230,8 @@ def _ragged(
     chosen: npt.NDArray[np.bool_],
 ) -> tuple[pa.Array, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Turn a (filters, rows) mask into list offsets and the (row, filter) of every set cell."""
+    import pyarrow as pa
+
     some = np.flatnonzero(chosen.any(axis=0))  # few rows; walking the others is what would cost
     nth, filters = np.nonzero(chosen[:, some].T)
     offsets = np.concatenate([[0], np.cumsum(chosen.sum(axis=0))])

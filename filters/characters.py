@@ -10,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from filters.regex import matching
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ALNUM = np.uint8(1)  # a letter, a digit or a combining mark
 WORD = np.uint8(2)  # a letter or digit that runs together with its neighbours
@@ -138,6 +141,8 @@ def _code_point_flags() -> npt.NDArray[np.uint8]:
 
 
 def _one_character_rows(points: npt.NDArray[np.int64]) -> pa.Array:
+    import pyarrow as pa
+
     text = "".join(map(chr, points.tolist())).encode("utf-8")
     data = np.frombuffer(text, dtype=np.uint8)
     starts = np.append(np.flatnonzero((data & 0xC0) != 0x80), len(data)).astype(np.int32)

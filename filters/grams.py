@@ -7,11 +7,15 @@ exactly where the bound matters (about 2 % of web captions).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from filters.characters import utf8_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 WIDTH = 10
 
@@ -31,15 +35,19 @@ def repeated_share_bound(column: pa.Array) -> npt.NDArray[np.float64]:
     total = np.maximum(lengths - (WIDTH - 1), 0)
     if not total.any():
         return np.zeros(len(lengths))
+    # One sort finds the equal runs of all rows: the key is the row number, then as much of the
+    # run's hash as the other bits hold. Runs of different rows never compare equal.
     row_bits = max(int(len(lengths) - 1).bit_length(), 1)
     assert row_bits <= 16, len(lengths)
     rows = np.repeat(np.arange(len(lengths), dtype=np.uint32), total)
+    # Where each run begins in the joined text: the k-th run of a row at the row's start plus k.
+    # A run that would reach into the next row is none, which is why hashes are picked by index.
     first = np.repeat(starts[:-1] - (np.cumsum(total) - total), total) + np.arange(len(rows))
     hashes = _rolling_hashes(points)[first]
     sorted_keys = np.sort((rows << np.uint32(32 - row_bits)) | (hashes >> np.uint32(row_bits)))
     equal = sorted_keys[1:] == sorted_keys[:-1]
     repeated = np.zeros(len(sorted_keys), dtype=np.bool_)
-    repeated[1:] = equal
+    repeated[1:] = equal  # a run that equals its neighbour on either side occurs twice or more
     repeated[:-1] |= equal
     row_of = sorted_keys[repeated] >> np.uint32(32 - row_bits)
     counts = np.bincount(row_of, minlength=len(lengths)).astype(np.float64)
@@ -51,9 +59,10 @@ def _code_points(
     column: pa.Array,
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
     data, starts = utf8_bytes(column)
-    if not (data >= 0x80).any():
+    if not (data >= 0x80).any():  # ASCII: bytes are code points
         return data.astype(np.uint32), starts
     points = np.frombuffer(data.tobytes().decode("utf-8").encode("utf-32-le"), dtype=np.uint32)
+    # Row starts are byte offsets; count the characters before each, by their first bytes.
     before = np.zeros(len(data) + 1, dtype=np.int64)
     np.cumsum((data & 0xC0) != 0x80, out=before[1:])
     return points, before[starts]

@@ -34,14 +34,14 @@ class Lexicon:
     def is_hit(self, text: str, minimum_terms: int) -> bool:
         """Return whether a text holds a phrase, or terms of `minimum_terms` different lines."""
         lines: set[int] = set()
-        for kind in self._found(words_of(text)):
+        for kind in self._kinds(words_of(text)):
             if kind == PHRASE:
                 return True
             if kind != COVER:
                 lines.add(kind)
         return len(lines) >= minimum_terms
 
-    def _found(self, words: Words) -> Iterator[int]:
+    def _kinds(self, words: Words) -> Iterator[int]:
         at = 0
         while at < len(words):
             for size in range(min(self.longest, len(words) - at), 0, -1):

@@ -75,7 +75,7 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"it has {', '.join(names)}" if names else "there is nothing to set"
+    return f"known: {', '.join(names)}" if names else "there is nothing to set"
 
 
 def _number(where: str, kind: str, text: str) -> int | float:

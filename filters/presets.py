@@ -7,76 +7,12 @@ rows that help and docs are made of.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from filters.aspect import AspectRatio
-from filters.base import Filter, is_declared
-from filters.caption import (
-    CaptionAlnum,
-    CaptionChars,
-    CaptionPresent,
-    CaptionRepetition,
-    CaptionWords,
-)
-from filters.caption_noise import (
-    CaptionBoilerplate,
-    CaptionContact,
-    CaptionDate,
-    CaptionFileName,
-    CaptionHash,
-    CaptionUrl,
-)
+from filters.base import Filter
 from filters.chain import Chain
-from filters.nsfw import NsfwPresent, NsfwScore, NsfwTag
 from filters.parameters import ParameterInfo, build_filter, parameters_of, suggestion
-from filters.political import PoliticalLexicon
-from filters.text import TextValid
-from filters.url import (
-    UrlCredentials,
-    UrlForm,
-    UrlHost,
-    UrlLength,
-    UrlPort,
-    UrlPresent,
-    UrlScheme,
-    UrlTrackingPixel,
-)
-
-FAMILIES: dict[str, tuple[type[Filter], ...]] = {
-    "text": (TextValid,),
-    "url": (
-        UrlPresent,
-        UrlScheme,
-        UrlCredentials,
-        UrlHost,
-        UrlPort,
-        UrlForm,
-        UrlLength,
-        UrlTrackingPixel,
-    ),
-    "nsfw": (NsfwScore, NsfwTag, NsfwPresent),
-    "aspect": (AspectRatio,),
-    "caption": (
-        CaptionPresent,
-        CaptionBoilerplate,
-        CaptionHash,
-        CaptionUrl,
-        CaptionFileName,
-        CaptionDate,
-        CaptionChars,
-        CaptionWords,
-        CaptionAlnum,
-        CaptionContact,
-        CaptionRepetition,
-    ),
-    "political": (PoliticalLexicon,),
-}
-"""The filters of every family, specific and cheap ones first."""
-
-FILTERS: dict[str, type[Filter]] = {f.name: f for family in FAMILIES.values() for f in family}
-"""Every filter by name."""
-
-assert all(map(is_declared, FILTERS.values()))
+from filters.registry import FILTERS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,21 +21,56 @@ class Preset:
 
     name: str
     summary: str
-    families: tuple[str, ...]  # in chain order
+    rules: tuple[str, ...]  # names in chain order
     deviations: tuple[str, ...]  # what is the paper's and what is ours, one line each
 
     def filters(self) -> tuple[type[Filter], ...]:
-        """Return the filter classes in chain order."""
-        return tuple(f for family in self.families for f in FAMILIES[family])
+        """Return the filter classes in chain order.
 
+        Raises:
+            ValueError: the preset names a rule that does not exist.
+        """
+        return tuple(_rule(name) for name in self.rules)
+
+
+_FETCHABLE = (
+    "text.valid",
+    "url.present",
+    "url.scheme",
+    "url.credentials",
+    "url.host",
+    "url.port",
+    "url.form",
+    "url.length",
+    "url.tracking_pixel",
+)
+"""What makes a row unusable. Specific reasons stand before general ones: the first owns the row."""
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(
             name="cogvlm",
-            summary="What the CogVLM paper says it removes, with thresholds of ours shown as ours.",
-            families=("text", "url", "nsfw", "aspect", "caption", "political"),
+            summary="What the CogVLM paper says it removes, with our thresholds marked as ours.",
+            rules=(
+                *_FETCHABLE,
+                "nsfw.score",
+                "nsfw.tag",
+                "nsfw.present",
+                "aspect.ratio",
+                "caption.present",
+                "caption.boilerplate",
+                "caption.hash",
+                "caption.url",
+                "caption.file_name",
+                "caption.date",
+                "caption.chars",
+                "caption.words",
+                "caption.alnum",
+                "caption.contact",
+                "caption.repetition",
+                "political.lexicon",
+            ),
             deviations=(
                 "paper: aspect ratio above 6 or below 1/6 is removed; 6 itself is kept here",
                 "ours: where the paper removes broken URLs, also URLs that must not be fetched",
@@ -113,12 +84,12 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="none",
             summary="Only what makes a row unusable: text that is not UTF-8, URLs not to fetch.",
-            families=("text", "url"),
+            rules=_FETCHABLE,
             deviations=("ours: no paper; every row that can be fetched is kept",),
         ),
     )
 }
-"""Every preset by name."""
+"""Every preset by name. A preset names its rules one by one: a new rule joins none by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +112,7 @@ def get_preset(name: str) -> Preset:
         ValueError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ValueError(f"there is no preset {name!r}; {_nearest(name, PRESETS)}")
+        raise ValueError(f"there is no preset {name!r}; {suggestion(name, PRESETS)}")
     return PRESETS[name]
 
 
@@ -156,36 +127,33 @@ def build_chain(preset: str, settings: Mapping[str, str] | None = None) -> Chain
         ValueError: an unknown preset, filter or parameter, a filter that the preset does not
             use, or a value that does not fit.
     """
-    classes = get_preset(preset).filters()
-    per_filter: dict[str, dict[str, str]] = {f.name: {} for f in classes}
+    rules = get_preset(preset).filters()
+    per_rule: dict[str, dict[str, str]] = {rule.name: {} for rule in rules}
     for key, text in (settings or {}).items():
         filter_name, _, parameter_name = key.rpartition(".")
-        if filter_name not in FILTERS:
-            raise ValueError(
-                f"there is no filter {filter_name!r}; {_nearest(filter_name, FILTERS)}"
-            )
-        if filter_name not in per_filter:
+        if _rule(filter_name).name not in per_rule:
             raise ValueError(f"preset {preset!r} does not use {filter_name!r}; drop {key!r}")
-        per_filter[filter_name][parameter_name] = text
-    return Chain([build_filter(f, per_filter[f.name]) for f in classes])
+        per_rule[filter_name][parameter_name] = text
+    return Chain([build_filter(rule, per_rule[rule.name]) for rule in rules])
 
 
 def describe(preset: str | None = None) -> list[Description]:
     """Describe the filters of a preset in chain order, or all filters."""
-    classes: Sequence[type[Filter]] = (
-        tuple(FILTERS.values()) if preset is None else get_preset(preset).filters()
+    rules: Iterable[type[Filter]] = (
+        FILTERS.values() if preset is None else get_preset(preset).filters()
     )
-    return [_description(f) for f in classes]
+    return [_description(rule) for rule in rules]
 
 
-def _description(one: type[Filter]) -> Description:
-    parameters = tuple(parameters_of(one))
+def _description(rule: type[Filter]) -> Description:
+    parameters = tuple(parameters_of(rule))
     policy = next((str(p.default) for p in parameters if p.name == "on_missing"), None)
     return Description(
-        one.name, one.summary, one.reasons, parameters, policy, one.safety, one.origin
+        rule.name, rule.summary, rule.reasons, parameters, policy, rule.safety, rule.origin
     )
 
 
-def _nearest(wrong: str, known: Mapping[str, object]) -> str:
-    hint = suggestion(wrong, known)
-    return hint.replace("it has", "there are")
+def _rule(name: str) -> type[Filter]:
+    if name not in FILTERS:
+        raise ValueError(f"there is no filter {name!r}; {suggestion(name, FILTERS)}")
+    return FILTERS[name]

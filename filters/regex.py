@@ -7,10 +7,12 @@ in the middle of a word in another script. So patterns spell their classes out: 
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING
 
 from filters.base import Mask, mask_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 WORD_CHARACTER = r"\pL\pN\pM_"
 """Inside a class: what continues a word. A combining mark belongs to the letter before it."""
@@ -32,4 +34,6 @@ def escaped(text: str) -> str:
 
 def matching(column: pa.Array, pattern: str, *, ignore_case: bool = False) -> Mask:
     """Return which rows hold a match of `pattern`, shape (rows,); null rows do not."""
+    import pyarrow.compute as pc
+
     return mask_of(pc.match_substring_regex(column, pattern, ignore_case=ignore_case))

@@ -49,7 +49,7 @@ def filters_page() -> str:
         "# Filters",
         "",
         "Made from the declarations by `make docs`. A rule gets rows in this order; the first that",
-        "rejects a row owns it. Safety rules also bury the URL for every other row.",
+        "rejects a row owns it. Safety rules also drop the URL from every other row.",
     ]
     for preset in filters.PRESETS.values():
         lines += ["", f"## Preset `{preset.name}`", "", preset.summary, ""]

@@ -7,14 +7,14 @@ from helpers.filters.filter_rows import answers, batch_of, row
 from helpers.filters.reference_filters import REFERENCE
 
 from filters.base import Filter
-from filters.caption import (
+from filters.rules.caption import (
     CaptionAlnum,
     CaptionChars,
     CaptionPresent,
     CaptionRepetition,
     CaptionWords,
 )
-from filters.caption_noise import (
+from filters.rules.caption_noise import (
     CaptionBoilerplate,
     CaptionContact,
     CaptionDate,

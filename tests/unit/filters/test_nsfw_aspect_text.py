@@ -10,10 +10,10 @@ import pytest
 from helpers.filters.filter_rows import answers, batch_of, row
 from helpers.filters.reference_filters import REFERENCE
 
-from filters.aspect import AspectRatio
 from filters.base import Filter
-from filters.nsfw import NsfwPresent, NsfwScore, NsfwTag
-from filters.text import TextValid
+from filters.rules.aspect import AspectRatio
+from filters.rules.nsfw import NsfwPresent, NsfwScore, NsfwTag
+from filters.rules.text import TextValid
 
 DEFERRED = "(deferred)"
 NAN = math.nan

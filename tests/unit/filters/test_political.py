@@ -7,7 +7,7 @@ from helpers.filters.filter_rows import answers, batch_of, row
 from helpers.filters.reference_filters import REFERENCE
 
 from filters.lexicon import data_bytes, load_lexicon, parse_lexicon, words_of
-from filters.political import PoliticalLexicon
+from filters.rules.political import PoliticalLexicon
 
 
 def lines_of(file_name: str) -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
 import filters
-from filters.caption import CaptionWords
 from filters.parameters import parse_parameter
-from filters.url import UrlPort
+from filters.rules.caption import CaptionWords
+from filters.rules.url import UrlPort
 
 
 def test_declarations_are_complete_and_unique() -> None:
@@ -43,7 +44,7 @@ def test_descriptions_follow_the_chain() -> None:
         ("minimum", "int", 3),
         ("maximum", "int", 256),
     ]
-    assert len(filters.describe()) == len(filters.FILTERS)
+    assert [row.name for row in filters.describe()] == list(filters.FILTERS)
 
 
 def test_every_preset_says_where_it_deviates() -> None:
@@ -52,6 +53,40 @@ def test_every_preset_says_where_it_deviates() -> None:
         assert all(d.startswith(("paper:", "ours:", "left out")) for d in preset.deviations)
     none = {f.name.split(".")[0] for f in filters.build_chain("none").filters}
     assert none == {"text", "url"}
+
+
+FETCHABLE = [
+    *("text.valid", "url.present", "url.scheme", "url.credentials", "url.host", "url.port"),
+    *("url.form", "url.length", "url.tracking_pixel"),
+]
+CHAINS = {
+    "cogvlm": [
+        *FETCHABLE,
+        *("nsfw.score", "nsfw.tag", "nsfw.present", "aspect.ratio", "caption.present"),
+        *("caption.boilerplate", "caption.hash", "caption.url", "caption.file_name"),
+        *("caption.date", "caption.chars", "caption.words", "caption.alnum", "caption.contact"),
+        *("caption.repetition", "political.lexicon"),
+    ],
+    "none": FETCHABLE,
+}
+"""The rules of each preset when it was first published: runs on disk have these in their facts."""
+
+FACTS = {
+    "cogvlm": "eb0645507b33460fd1335331c67df6a68cae9354526587b1daec60090879fa67",
+    "none": "7d7ca4a126d6d1a8b45545e9c94f5847ea1ffc4f78574a56374879e131bd3141",
+}
+"""sha256 of the JSON of `Chain.spec()`: names, order, parameters and their defaults."""
+
+
+def test_every_preset_is_pinned() -> None:
+    assert {*filters.PRESETS} == {*CHAINS} == {*FACTS}
+
+
+@pytest.mark.parametrize("preset", CHAINS)
+def test_a_preset_keeps_its_rules_their_order_and_its_fingerprint(preset: str) -> None:
+    chain = filters.build_chain(preset)
+    assert [rule.name for rule in chain.filters] == CHAINS[preset]
+    assert hashlib.sha256(json.dumps(chain.spec()).encode()).hexdigest() == FACTS[preset]
 
 
 def test_settings_reach_the_filter_and_the_fingerprint() -> None:
@@ -83,7 +118,7 @@ def test_settings_reach_the_filter_and_the_fingerprint() -> None:
     ("preset", "settings", "words"),
     [
         ("cogvml", {}, "no preset 'cogvml'; did you mean 'cogvlm'"),
-        ("zzz", {}, "there are cogvlm, none"),
+        ("zzz", {}, "no preset 'zzz'; known: cogvlm, none"),
         ("cogvlm", {"caption.word.minimum": "1"}, "did you mean 'caption.words'"),
         ("cogvlm", {"minimum": "1"}, "no filter ''"),
         ("cogvlm", {"caption.words.minimun": "1"}, "did you mean 'minimum'"),

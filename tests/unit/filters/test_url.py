@@ -7,7 +7,7 @@ from helpers.filters.filter_rows import answers, batch_of, row
 from helpers.filters.reference_filters import REFERENCE
 
 import filters
-from filters.url import UrlHost, UrlPort
+from filters.rules.url import UrlHost, UrlPort
 
 CASES = [
     # harmless

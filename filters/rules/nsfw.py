@@ -8,12 +8,14 @@ that nothing passes for lack of a score without being counted.
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.base import DEFERRED, Filter, Mask, OnMissing, Verdict, mask_of, verdict_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KNOWN_TAGS = ("UNLIKELY", "UNSURE", "NSFW")
 
@@ -38,6 +40,9 @@ class NsfwScore(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Compare in the column's own precision: 0.45 stored as float32 reaches 0.45."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         column = batch.column("nsfw_score")
         threshold = pa.scalar(self.threshold, pa.float64()).cast(column.type)
         return verdict_of(mask_of(pc.greater_equal(column, threshold)))
@@ -97,6 +102,8 @@ class NsfwPresent(Filter):
 
 
 def _invalid(score: pa.Array) -> Mask:
+    import pyarrow.compute as pc
+
     valid = mask_of(pc.and_(pc.greater_equal(score, 0), pc.less_equal(score, 1)))
     return mask_of(score.is_valid()) & ~valid
 
@@ -104,5 +111,8 @@ def _invalid(score: pa.Array) -> Mask:
 def _tagged(column: pa.Array, tags: tuple[str, ...]) -> Mask:
     if column.null_count == len(column):
         return np.zeros(len(column), dtype=np.bool_)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     upper = pc.utf8_upper(pc.utf8_trim_whitespace(column))
     return mask_of(pc.is_in(upper, value_set=pa.array(tags, pa.string())))

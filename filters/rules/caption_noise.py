@@ -7,13 +7,15 @@ whole, so a date or a URL inside a sentence does not matter to it.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import pyarrow as pa
 
 from filters.base import Filter, Verdict, verdict_of
 from filters.regex import WORD_CHARACTER, bounded, matching
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COLUMNS = ("caption",)
 
@@ -90,7 +92,7 @@ class CaptionFileName(_PatternFilter):
 
     name = "caption.file_name"
     reasons = ("caption_file_name",)
-    summary = "The caption is no file name (`my cat.jpg`, `IMG_1234`, `Screenshot 2020-01-01`)."
+    summary = "The caption is not a file name (`my cat.jpg`, `IMG_1234`, `Screenshot 2020-01-01`)."
     patterns = (_FILE_NAME,)
 
 
@@ -144,7 +146,7 @@ class CaptionContact(Filter):
     summary = "The caption holds no e-mail address and no telephone number."
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
-        """Search the caption; `logo@2x.png` is no address."""
+        """Search the caption; `logo@2x.png` is not an address."""
         caption = batch.column("caption")
         email = matching(caption, _EMAIL, ignore_case=True)
         if email.any():

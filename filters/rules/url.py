@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.addresses import is_allowed, is_public, parse_address, parse_networks
-from filters.base import Filter, Mask, Verdict, mask_of, verdict_of
+from filters.base import Filter, Verdict, mask_of, verdict_of
 from filters.regex import escaped, matching
+from filters.urls import has_url, judged, taken, url_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COLUMNS = ("url", "canonical_url")
 _ALLOW_HELP = "network blocks whose literal addresses are exempt, CIDR"
@@ -57,7 +59,7 @@ class UrlPresent(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Reject null, empty and white-space URLs."""
-        return verdict_of(~_has_url(batch))
+        return verdict_of(~has_url(batch))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,9 +73,11 @@ class UrlScheme(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """A text without any scheme is left to `url.form`."""
-        text = _text(batch)
+        import pyarrow.compute as pc
+
+        text = url_text(batch)
         web = pc.or_(pc.starts_with(text, "http://"), pc.starts_with(text, "https://"))
-        return verdict_of(_where(text, ~mask_of(web), _has_other_scheme))
+        return verdict_of(judged(text, ~mask_of(web), _has_other_scheme))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,12 +91,12 @@ class UrlCredentials(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Look for an @ before the path."""
-        return verdict_of(matching(_text(batch), _CREDENTIALS))
+        return verdict_of(matching(url_text(batch), _CREDENTIALS))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UrlHost(Filter):
-    """Rejects hosts that are no public name: empty, one label, local domains, special addresses."""
+    """Rejects hosts without a public name: empty, one label, local domains, special addresses."""
 
     name = "url.host"
     columns = _COLUMNS
@@ -106,11 +110,11 @@ class UrlHost(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Patterns clear plain names; what is left is parsed."""
-        text = _text(batch)
+        text = url_text(batch)
         doubtful = ~matching(text, _PLAIN_HOST) | matching(text, _LOCAL_HOST)
         verdict: Verdict = np.zeros(len(text), dtype=np.int8)
         rows = np.flatnonzero(doubtful)
-        verdict[rows] = [self._judge(url) for url in _taken(text, rows)]
+        verdict[rows] = [self._judge(url) for url in taken(text, rows)]
         return verdict
 
     def _judge(self, url: str) -> int:
@@ -149,8 +153,8 @@ class UrlPort(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Parse the rows that give a port; no port means the scheme's own."""
-        text = _text(batch)
-        return verdict_of(_where(text, matching(text, _PORT_GIVEN), self._refuses))
+        text = url_text(batch)
+        return verdict_of(judged(text, matching(text, _PORT_GIVEN), self._refuses))
 
     def _refuses(self, url: str) -> bool:
         split = _AUTHORITY.match(url)
@@ -174,7 +178,7 @@ class UrlForm(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Reject a URL whose canonical form is null."""
-        return verdict_of(mask_of(batch.column("canonical_url").is_null()) & _has_url(batch))
+        return verdict_of(mask_of(batch.column("canonical_url").is_null()) & has_url(batch))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -196,7 +200,9 @@ class UrlLength(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Count code points."""
-        return verdict_of(mask_of(pc.greater(pc.utf8_length(_text(batch)), self.maximum)))
+        import pyarrow.compute as pc
+
+        return verdict_of(mask_of(pc.greater(pc.utf8_length(url_text(batch)), self.maximum)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,31 +220,7 @@ class UrlTrackingPixel(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Match the last path segment in any casing; the query is not looked at."""
-        return verdict_of(matching(_text(batch), _PIXEL, ignore_case=True))
-
-
-def _text(batch: pa.RecordBatch) -> pa.Array:
-    canonical, raw = batch.column("canonical_url"), batch.column("url")
-    if not canonical.null_count:
-        return canonical
-    missing = canonical.is_null()
-    stripped = pc.utf8_trim_whitespace(raw.filter(missing))
-    return pc.replace_with_mask(canonical, missing, stripped)
-
-
-def _has_url(batch: pa.RecordBatch) -> Mask:
-    return matching(batch.column("url"), r"[^\pZ\x00-\x20\x7f\x{85}]")
-
-
-def _where(text: pa.Array, doubtful: Mask, judge: Callable[[str], bool]) -> Mask:
-    rows = np.flatnonzero(doubtful)
-    mask: Mask = np.zeros(len(text), dtype=np.bool_)
-    mask[rows] = [judge(url) for url in _taken(text, rows)]
-    return mask
-
-
-def _taken(text: pa.Array, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[str]:
-    return [url or "" for url in text.take(pa.array(rows)).to_pylist()]
+        return verdict_of(matching(url_text(batch), _PIXEL, ignore_case=True))
 
 
 def _has_other_scheme(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Captions about politics, by a lexicon of ours.
+"""Captions about politics, by our own lexicon.
 
 In: `caption`, cleaned. Out: verdicts. The CogVLM paper says that it removes captions with
 political bias and not how; this is our reading, and it errs on the side of keeping.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from filters.base import Filter, Mask, Verdict, verdict_of
 from filters.lexicon import load_lexicon
 from filters.regex import matching
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LEXICON = "political.txt"
 
@@ -41,6 +44,8 @@ class PoliticalLexicon(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """One pattern finds the few captions that hold any entry; those are judged one by one."""
+        import pyarrow as pa
+
         caption = batch.column("caption")
         rows = np.flatnonzero(matching(caption, _pattern(), ignore_case=True))
         lexicon = load_lexicon(_LEXICON)

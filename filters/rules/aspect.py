@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.base import DEFERRED, Filter, OnMissing, Verdict, mask_of, verdict_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class AspectRatio(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Compare long side with short side without dividing, so the boundary is exact."""
+        import pyarrow.compute as pc
+
         width, height = batch.column("width"), batch.column("height")
         known = mask_of(pc.and_(pc.greater(width, 0), pc.greater(height, 0)))
         sides = np.stack([_pixels(width), _pixels(height)])
@@ -55,5 +59,7 @@ class AspectRatio(Filter):
 
 
 def _pixels(column: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    import pyarrow.compute as pc
+
     # float64 holds every int32 side and its product with a small factor exactly.
     return np.asarray(pc.fill_null(column, 0).to_numpy(zero_copy_only=False), dtype=np.float64)

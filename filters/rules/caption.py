@@ -10,16 +10,17 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from filters.base import Filter, Mask, Verdict, mask_of, verdict_of
 from filters.characters import ALNUM, GLUE, HALF, SPACE, WORD, blocks, classify, row_sums
 from filters.grams import repeated_share_bound
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _COLUMNS = ("caption",)
 
@@ -61,6 +62,8 @@ class CaptionChars(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Count code points, spaces included."""
+        import pyarrow.compute as pc
+
         caption = batch.column("caption")
         length = pc.utf8_length(caption)
         too_short = mask_of(pc.less(length, self.minimum)) & _nonempty(caption)
@@ -74,7 +77,7 @@ class CaptionWords(Filter):
     A word is a run of letters and digits; apostrophes (' and U+2019), combining marks, joiners
     and soft hyphens neither start nor split one. A letter of a script that is written without
     spaces (Han, Kana, Thai, Lao, Khmer) is half a word by itself and ends the run before it, so
-    that the rule is no language filter.
+    that the rule does not act as a language filter.
     """
 
     name = "caption.words"
@@ -147,6 +150,8 @@ class CaptionRepetition(Filter):
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Bound the share by hashes, then count exactly where the bound is too high."""
+        import pyarrow as pa
+
         caption = batch.column("caption")
         bound = _in_blocks(caption, repeated_share_bound, max_rows=1024)
         doubtful = np.flatnonzero(bound > self.maximum)
@@ -168,17 +173,24 @@ def repeated_share(text: str, width: int = 10) -> float:
 def _half_words(column: pa.Array) -> npt.NDArray[np.int64]:
     characters = classify(column)
     halves = characters.per_row((characters.flags & HALF) != 0)
-    # Without the glue, a word starts wherever a word character follows something else.
+    # A word is counted where it starts: at a word character after anything else, or first in its
+    # row. Glue (the apostrophe of "don't", a combining mark, the later bytes of a character) must
+    # not look like "anything else", so it is cut out first, and every row then starts as many
+    # places earlier as there is glue before it.
     glue = np.flatnonzero(characters.flags & GLUE)
     starts = characters.starts - np.searchsorted(glue, characters.starts)
     word = np.delete((characters.flags & WORD) != 0, glue)
     continues = np.zeros_like(word)
     continues[1:] = word[:-1]
+    # The first character of a row continues nothing, whatever the row before ended in. Empty rows
+    # at the end start past the last character, and have none to reset.
     continues[starts[:-1][starts[:-1] < len(word)]] = False
     return 2 * row_sums(word & ~continues, starts) + halves
 
 
 def _alnum_share(column: pa.Array) -> npt.NDArray[np.float64]:
+    import pyarrow.compute as pc
+
     characters = classify(column)
     alnum = characters.per_row((characters.flags & ALNUM) != 0)
     spaces = characters.per_row((characters.flags & SPACE) != 0)
@@ -196,6 +208,8 @@ def _in_blocks(
 
 
 def _nonempty(caption: pa.Array) -> Mask:
+    import pyarrow.compute as pc
+
     return mask_of(pc.greater(pc.binary_length(caption), 0))
 
 

@@ -6,10 +6,12 @@ In: `invalid_text`, set by the reader where url or caption was not UTF-8. Out: v
 from __future__ import annotations
 
 import dataclasses
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from filters.base import Filter, Verdict, mask_of, verdict_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The rules: every rule class in a file of this folder is found and registered by its `name`."""
