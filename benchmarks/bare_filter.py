@@ -20,8 +20,9 @@ from benchmarks.corpus import FILE_ROWS, SOURCE
 from filters import Chain, apply_chain, build_chain
 from pipelines.filter_job.items import ROWS_PER_BUCKET
 from pipelines.harness import buckets
+from pipelines.metadata.canonical import canonicalise
 from pipelines.metadata.reader import BATCH_ROWS
-from pipelines.metadata.sources import SOURCES, canonicalise, resolve
+from pipelines.metadata.sources import SOURCES, resolve
 from shards.files import parquet
 from shards.schema import KEPT
 

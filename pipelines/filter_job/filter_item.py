@@ -22,10 +22,12 @@ from pipelines.filter_job.items import FilterItem
 from pipelines.filter_job.rejects import RejectSampler
 from pipelines.harness import buckets
 from pipelines.harness.leases import Running
+from pipelines.metadata.canonical import canonicalise
 from pipelines.metadata.filesystems import open_input
 from pipelines.metadata.pieces import Piece
 from pipelines.metadata.reader import PieceReader, UnreadableError
-from pipelines.metadata.sources import Source, canonicalise, resolve
+from pipelines.metadata.source import Source
+from pipelines.metadata.sources import resolve
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store

@@ -11,7 +11,8 @@ from pipelines.harness.options import parse_pairs
 from pipelines.metadata.files import InputFile, Unreadable, describe, expand
 from pipelines.metadata.pieces import whole_file
 from pipelines.metadata.reader import PieceReader
-from pipelines.metadata.sources import SOURCES, Source, resolve, with_columns
+from pipelines.metadata.source import Source
+from pipelines.metadata.sources import SOURCES, resolve, with_columns
 from shards.files.store import Store
 
 _SURELY_MEANT = 0.8

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from filters import PRESETS
 from pipelines.download_job.options import DOWNLOAD_OPTIONS
 from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT, fraction, launch, output, positive
+from pipelines.metadata.sources import SOURCES
 
 SEED = output("filter", "seed", "seed of every random-looking choice", type=int, default=0)
 
@@ -11,11 +13,17 @@ FILTER_OPTIONS = (
     output(
         "filter",
         "input",
-        "metadata to read; repeatable; SOURCE is generic where it is left out",
+        "metadata to read; repeatable; SOURCE defaults to generic and is one of: "
+        + ", ".join(SOURCES),
         repeat=True,
         metavar="[SOURCE=]GLOB",
     ),
-    output("filter", "preset", "which rules with which thresholds", default="cogvlm"),
+    output(
+        "filter",
+        "preset",
+        f"which rules with which thresholds: {', '.join(PRESETS)}",
+        default="cogvlm",
+    ),
     output(
         "filter",
         "set",

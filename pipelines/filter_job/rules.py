@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from filters import Chain, build_chain
 from pipelines.filter_job.inputs import Inputs
-from pipelines.metadata.sources import SAFETY_COLUMNS, resolve
+from pipelines.metadata.source import SAFETY_COLUMNS
+from pipelines.metadata.sources import resolve
 
 _ALLOW_ADDRESS = ("url.host.allow_addresses", "url.port.allow_addresses")
 

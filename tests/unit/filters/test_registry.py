@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from helpers.packages import make_package
 
 import filters
 from filters.registry import by_family, find_rules
@@ -30,41 +30,36 @@ class {class_name}(Filter):
 """
 
 
-def package_of(folder: Path, name: str, **files: str) -> ModuleType:
-    for stem, text in files.items():
-        folder.joinpath(f"{stem}.py").write_text(text, encoding="utf-8")
-    package = ModuleType(name)
-    package.__path__ = [str(folder)]
-    sys.modules[name] = package
-    return package
-
-
 def rule(name: str, class_name: str = "Rule", summary: str = 'summary = "A test."') -> str:
     return RULE.format(name=name, class_name=class_name, summary=summary)
 
 
-def test_every_public_rule_class_is_found_in_the_order_of_the_files(tmp_path: Path) -> None:
+def test_every_public_rule_class_is_found_in_the_order_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = {
         "b": rule("x.last"),
         "a": rule("x.first") + rule("x.private", "_Base"),
         "c": "from filters.rules.url import UrlPort\n",
     }
-    rules = find_rules(package_of(tmp_path, "rules_found", **files))
+    rules = find_rules(make_package(monkeypatch, tmp_path, "made_rules", files))
     assert list(rules) == ["x.first", "x.last"]
     assert by_family(rules) == {"x": tuple(rules.values())}
 
 
-def test_a_rule_without_a_summary_is_named(tmp_path: Path) -> None:
-    package = package_of(tmp_path, "rules_bare", mine=rule("x.bare", "Bare", "pass"))
-    with pytest.raises(ValueError, match=r"rules_bare\.mine\.Bare lacks summary"):
+def test_a_rule_without_a_summary_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = make_package(
+        monkeypatch, tmp_path, "made_rules", {"a": rule("x.bare", "Bare", "pass")}
+    )
+    with pytest.raises(ValueError, match=r"made_rules\.a\.Bare lacks summary"):
         find_rules(package)
 
 
-def test_two_rules_of_one_name_are_refused(tmp_path: Path) -> None:
-    package = package_of(tmp_path, "rules_twice", a=rule("x.same"), b=rule("x.same"))
-    with pytest.raises(
-        ValueError, match=r"rules_twice\.b and rules_twice\.a both have .*'x\.same'"
-    ):
+def test_two_rules_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = make_package(
+        monkeypatch, tmp_path, "made_rules", {"a": rule("x.same"), "b": rule("x.same")}
+    )
+    with pytest.raises(ValueError, match=r"made_rules\.b and made_rules\.a both have .*'x\.same'"):
         find_rules(package)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import pytest
 from pipelines.filter_job import items
 from pipelines.filter_job.items import filter_items
 from pipelines.metadata import files
+from pipelines.metadata.canonical import canonicalise
 from pipelines.metadata.casts import cast
 from pipelines.metadata.files import describe
 from pipelines.metadata.reader import PieceReader
-from pipelines.metadata.sources import SETTABLE, SOURCES, canonicalise, resolve, with_columns
+from pipelines.metadata.source import COLUMNS, SETTABLE
+from pipelines.metadata.sources import SOURCES, resolve, with_columns
 from shards.schema import CANONICAL, DERIVED
 
 
@@ -64,7 +68,7 @@ def test_resolve_complains(source: str, names: list[str], complaint: str) -> Non
 @pytest.mark.parametrize(
     ("columns", "complaint"),
     [
-        ({"captoin": "x"}, "'captoin' is not a column of ours; did you mean 'caption'"),
+        ({"captoin": "x"}, "'captoin' is not a column of ours; did you mean caption"),
         ({"source": "x"}, "'source' is not a column of ours"),
         ({"url": "0", "caption": "TEXT"}, "either column names or positions"),
     ],
@@ -90,9 +94,45 @@ def test_no_user_can_set_provenance() -> None:
     assert not {"source", "source_file", "source_row", "caption_raw", "key"} & set(SETTABLE)
 
 
-def test_ranks_are_different() -> None:
-    ranks = [source.rank for source in SOURCES.values()]
-    assert len(set(ranks)) == len(ranks)
+RANKS = {
+    "laion2b_en_joined": 10,
+    "laion2b_multi_joined": 11,
+    "laion1b_nolang_joined": 12,
+    "coyo700m": 20,
+    "laion2b_en": 30,
+    "laion2b_multi": 31,
+    "laion1b_nolang": 32,
+    "laion400m": 40,
+    "generic": 90,
+    "run": 99,
+}
+"""The sources that have been published: a rank decides which of two rows is kept."""
+
+
+def test_published_ranks_stay_and_all_are_different() -> None:
+    ranks = {name: source.rank for name, source in SOURCES.items()}
+    assert ranks | RANKS == ranks
+    assert len({*ranks.values()}) == len(ranks)
+    assert list(ranks.values()) == sorted(ranks.values())
+
+
+def test_the_columns_are_those_of_the_contract() -> None:
+    assert list(COLUMNS) == CANONICAL.names
+    assert all({*source.columns} <= {*COLUMNS} for source in SOURCES.values())
+
+
+def test_listing_the_sources_loads_nothing_slow() -> None:
+    code = (
+        "import sys\n"
+        "from pipelines.metadata.sources import SOURCES\n"
+        "for source in SOURCES.values(): print(source.name, source.rank, source.summary)\n"
+        "print('loaded', sorted({'pyarrow', 'torch', 'apache_beam'} & {*sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    *sources, loaded = done.stdout.splitlines()
+    assert loaded == "loaded []", done.stderr
+    assert len(sources) == len(SOURCES)
+    assert "laion400m 40 LAION-400M with its NSFW tags." in sources
 
 
 # types

@@ -1,0 +1,1 @@
+"""The sources: each file declares the formats of one publisher in its tuple `SOURCES`."""
