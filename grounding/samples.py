@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from shards import Dataset, RawSample, SampleError, SampleReader, open_dataset
 from shards.phrases import Phrase
-from shards.sample import ImageSample, decode_json, encode_json
+from shards.sample import ImageSample, compact_json, decode_json, encode_json
 
 Span = tuple[int, int]
 """Code points of a caption, end-exclusive."""
@@ -161,7 +161,7 @@ def encode(sample: GroundedSample) -> bytes:
         values["phrase_categories"] = [[*span, list(names)] for span, names in found]
     if sample.detector is not None:
         values["detector"] = sample.detector
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return compact_json(values).encode()
 
 
 def box_rows(values: Any, caption: str) -> tuple[BoxRow, ...]:

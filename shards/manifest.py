@@ -31,6 +31,21 @@ class ShardEntry:
     sidecar_size: int
     sidecar_sha256: str
 
+    @staticmethod
+    def of_result(name: str, generation: int, result: Mapping[str, Any]) -> ShardEntry:
+        """Return the entry of a shard from the recorded result of the item that wrote it."""
+        files = {file["name"].rpartition(".")[2]: file for file in result["files"]}
+        return ShardEntry(
+            name=name,
+            generation=generation,
+            planned=result["planned"],
+            samples=result["samples"],
+            tar_size=files["tar"]["size"],
+            tar_sha256=files["tar"]["sha256"],
+            sidecar_size=files["parquet"]["size"],
+            sidecar_sha256=files["parquet"]["sha256"],
+        )
+
     @property
     def tar(self) -> str:
         """Name of the tar in the run."""
@@ -46,8 +61,8 @@ class ShardEntry:
 class Manifest:
     """What a run holds."""
 
-    stage: str  # the last stage that is done: filter | mix | download
-    extension: str | None  # of stored images; None before the download
+    stage: str  # the last that is done: filter | mix | download, ground, or pack
+    extension: str | None  # of stored images; None before there are any, and of texts
     counts: Mapping[str, Any]  # per stage, as the accounting closed
     fingerprints: Mapping[str, str]  # per stage
     shards: tuple[ShardEntry, ...]

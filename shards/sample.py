@@ -45,12 +45,26 @@ JSON_FIELDS = tuple(field.name for field in fields(ImageSample))
 FLOAT_FIELDS = frozenset({"similarity", "nsfw_score", "watermark_score", "aesthetic_score"})
 
 
+def compact_json(values: Any) -> str:
+    """Return JSON in the one form that samples have: no blanks, text unescaped, never NaN.
+
+    Raises:
+        ValueError: There is a NaN or an infinity in it.
+    """
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def contract_fields(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every field of the contract in order; what is not known is null."""
+    return {**{name: known.get(name) for name in JSON_FIELDS}, "contract_version": CONTRACT_VERSION}
+
+
 def encode_json(sample: ImageSample) -> bytes:
     """Return the sample's JSON: fixed field order, floats as floats, never NaN."""
     values = {name: getattr(sample, name) for name in JSON_FIELDS}
     for name in FLOAT_FIELDS:
         values[name] = _float(values[name])
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return compact_json(values).encode()
 
 
 def decode_json(data: bytes) -> ImageSample:

@@ -12,7 +12,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ from grounding.samples import (
     encode,
     unparsed_phrase,
 )
-from grounding.shard_writer import Planned, ShardWriter
 from shards.identity import image_key
 from shards.image import PROFILES, ImageError, StoreSpec, store
 from shards.sample import ImageSample
+from shards.shard_writer import MadeSample, RunWriter
 from shards.text import clean_caption
 
 EDGE_PX = 2.0
@@ -110,9 +110,9 @@ def write_shards(
         shard_size: Samples per shard.
 
     Raises:
-        ValueError: There is something in `out`, or no record can be used.
+        ValueError: `out` is not empty, or no record can be used.
     """
-    writer = ShardWriter(out, spec.encode_format, shard_size)
+    writer = RunWriter(out, "grounded", spec.encode_format, shard_size)
     left_out: Counter[str] = Counter()
     seen: set[int] = set()
     asked: tuple[str, bytes | None] = ("", None)
@@ -123,18 +123,19 @@ def write_shards(
         if asked[1] is None or asked[0] != record.image_id:
             asked = record.image_id, _image(images, record.image_id)
         try:
-            planned = _planned(record, asked[1], spec)
+            made = _made(record, asked[1], spec)
         except BadGroundingError as error:
             left_out[error.reason] += 1
             continue
-        key = int(planned.common.key, 16)
+        key = int(made.values["key"], 16)
         if key in seen:
             left_out["duplicate"] += 1
             continue
         seen.add(key)
-        writer.add(planned)
-    written = writer.finish()
-    return Written(written.samples, dict(sorted((left_out + Counter(written.failed)).items())))
+        writer.add(made)
+    counts = writer.finish()
+    left_out.update(counts["outcomes"])
+    return Written(counts["samples"], dict(sorted(left_out.items())))
 
 
 def check(record: Annotated) -> None:
@@ -241,7 +242,7 @@ def _image(images: Images, image_id: str) -> bytes | None:
         return None
 
 
-def _planned(record: Annotated, image: bytes | None, spec: StoreSpec) -> Planned:
+def _made(record: Annotated, image: bytes | None, spec: StoreSpec) -> MadeSample:
     check(record)
     if image is None:
         raise BadGroundingError("image_missing", f"there is no image {record.image_id}")
@@ -249,13 +250,15 @@ def _planned(record: Annotated, image: bytes | None, spec: StoreSpec) -> Planned
     try:
         stored = store(image, spec)
     except ImageError as error:
-        common = _common(record, sha256, (0, 0), (0, 0))
-        return Planned(common, outcome=error.outcome, detail=error.detail)
+        known = asdict(_common(record, sha256, (0, 0), (0, 0)))
+        known |= dict.fromkeys(("width", "height", "original_width", "original_height"))
+        return MadeSample(known, outcome=error.outcome, message=error.detail)
     original = stored.original_width, stored.original_height
     _check_size(record, *original)
     common = _common(record, sha256, (stored.width, stored.height), original)
-    sample = GroundedSample(common, _grounding(record))
-    return Planned(common, image=stored.data, json=encode(sample))
+    encoded = encode(GroundedSample(common, _grounding(record)))
+    members = {spec.encode_format: stored.data, "txt": common.caption.encode(), "json": encoded}
+    return MadeSample(asdict(common), members)
 
 
 def _check_size(record: Annotated, width: int, height: int) -> None:

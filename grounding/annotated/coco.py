@@ -7,7 +7,6 @@ file is written as it is read: only the names of categories are held.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from grounding.samples import GroundedSample, open_grounded, parse, raw_samples, unparsed_phrase
+from shards.sample import compact_json
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def write(
     unfinished = target.with_name(f"{target.name}.unfinished")
     with unfinished.open("w", encoding="utf-8") as out, _spool() as boxes:
         info = {"description": dataset.spec, "fingerprint": dataset.fingerprint}
-        out.write('{"info":' + _json(info) + ',"images":[')
+        out.write('{"info":' + compact_json(info) + ',"images":[')
         state = _State(out, boxes)
         for raw in raw_samples(dataset):
             name = f"{raw.key}.{raw.extensions[0]}"
@@ -63,7 +63,7 @@ def write(
         boxes.seek(0)
         shutil.copyfileobj(boxes, out)
         categories = [{"id": number, "name": name} for name, number in state.categories.items()]
-        out.write('],"categories":' + _json(categories) + "}\n")
+        out.write('],"categories":' + compact_json(categories) + "}\n")
     os.replace(unfinished, target)
     return Exported(state.num_images, state.num_annotations, len(categories))
 
@@ -113,11 +113,7 @@ class _State:
 
 
 def _append(file: IO[str], value: Mapping[str, Any], number: int) -> None:
-    file.write(("" if number == 1 else ",") + "\n" + _json(value))
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    file.write(("" if number == 1 else ",") + "\n" + compact_json(value))
 
 
 def _spool() -> IO[str]:

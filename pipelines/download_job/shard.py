@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,10 +23,10 @@ from pipelines.harness.leases import Running
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
-from shards.files.tar import TarWriter
-from shards.outcomes import Outcome, img2dataset_status
+from shards.outcomes import Outcome
 from shards.sample import JSON_FIELDS, ImageSample, members
-from shards.schema import PLAN, SIDECAR
+from shards.schema import PLAN
+from shards.shard_writer import ShardWriter
 
 STAGE = "download"
 CAREFUL_AFTER = 2
@@ -69,12 +68,11 @@ class _Shard:
                     take_over(self.store, self.item.name, facts)
                 clock = self._fetch(rows, facts, careful=dead >= CAREFUL_AFTER)
                 facts.close_open_rows()
-                places = self._write_tar(attempt, rows, facts)
+                counts = self._write(attempt, rows, facts)
             finally:
                 facts.close()
-            sidecar = _sidecar(rows, facts.rows, places)
-            parquet.write(attempt.path(f"shards/{self.item.name}.parquet"), [sidecar], SIDECAR)
-            result = _result(rows, facts.rows)
+            stored = sum(fact.spooled[1] for fact in facts.rows if fact.spooled)
+            result = {**counts, "image_bytes": stored}
             run = {**run_facts(self.started_s), **clock}
             return commit(attempt, result, claimed=True, run=run)
 
@@ -99,73 +97,28 @@ class _Shard:
             return fetch_img2dataset.fetch(self.config, rows, facts, deadline_s)
         return guarded_fetch.fetch(self.config, rows, facts, deadline_s, careful)
 
-    def _write_tar(
+    def _write(
         self, attempt: Attempt, rows: Sequence[Mapping[str, Any]], facts: Facts
-    ) -> list[tuple[int, int] | None]:
-        with open(attempt.path(f"shards/{self.item.name}.tar"), "wb") as file:
-            tar = TarWriter(file)
-            places = [
-                tar.add(
-                    row["key"],
-                    members(_sample(row, fact), facts.image(index), self.config.spec.encode_format),
-                )
-                if fact.outcome == Outcome.SUCCESS
-                else None
-                for index, (row, fact) in enumerate(zip(rows, facts.rows, strict=True))
-            ]
-            tar.close()
-        return places
+    ) -> dict[str, Any]:
+        """Write tar and sidecar; returns the shard's counts."""
+        extension = self.config.spec.encode_format
+        with ShardWriter(attempt, self.item.name) as shard:
+            for index, (row, fact) in enumerate(zip(rows, facts.rows, strict=True)):
+                known = {**row, **fact.columns()}
+                if fact.outcome == Outcome.SUCCESS:
+                    shard.add(known, members(_sample(row, fact), facts.image(index), extension))
+                else:
+                    shard.fail(known, fact.outcome, fact.message)
+        return shard.counts()
 
 
 def _sample(row: Mapping[str, Any], fact: Fact) -> ImageSample:
-    assert fact.stored is not None
-    assert fact.original is not None
+    assert fact.stored is not None and fact.original is not None, row["key"]
     from_row = {name: row[name] for name in JSON_FIELDS if name in row}
     return ImageSample(
         **{
             **from_row,
             "caption": row["caption"] or "",  # a preset may keep rows without a caption
-            "width": fact.stored[0],
-            "height": fact.stored[1],
-            "original_width": fact.original[0],
-            "original_height": fact.original[1],
-            "sha256": fact.sha256,
+            **fact.columns(),
         }
     )
-
-
-def _sidecar(
-    rows: Sequence[Mapping[str, Any]],
-    facts: Sequence[Fact],
-    places: Sequence[tuple[int, int] | None],
-) -> pa.Table:
-    # Column by column: a dict per row would cost ten times as much.
-    no_size = (None, None)
-    columns: dict[str, list[Any]] = {
-        "status": [img2dataset_status(fact.outcome) for fact in facts],
-        "error_message": [fact.message for fact in facts],
-        "width": [(fact.stored or no_size)[0] for fact in facts],
-        "height": [(fact.stored or no_size)[1] for fact in facts],
-        "original_width": [(fact.original or no_size)[0] for fact in facts],
-        "original_height": [(fact.original or no_size)[1] for fact in facts],
-        "exif": [None] * len(facts),
-        "sha256": [fact.sha256 for fact in facts],
-        "outcome": [str(fact.outcome) for fact in facts],
-        "tar_offset": [(place or no_size)[0] for place in places],
-        "tar_size": [(place or no_size)[1] for place in places],
-    }
-    for name in set(SIDECAR.names) - columns.keys():
-        columns[name] = [row[name] for row in rows]
-    schema = parquet.storage_schema(SIDECAR)
-    return pa.table([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
-
-
-def _result(rows: Sequence[Mapping[str, Any]], facts: Sequence[Fact]) -> dict[str, Any]:
-    outcomes = Counter(str(fact.outcome) for fact in facts)
-    samples = outcomes.pop(Outcome.SUCCESS, 0)
-    return {
-        "planned": len(rows),
-        "samples": samples,
-        "outcomes": dict(sorted(outcomes.items())),
-        "image_bytes": sum(fact.spooled[1] for fact in facts if fact.spooled),
-    }

@@ -35,6 +35,18 @@ class Fact:
     stored: tuple[int, int] | None = None  # width, height of the stored image
     spooled: tuple[int, int] | None = None  # offset, size in the spool file
 
+    def columns(self) -> dict[str, Any]:
+        """Return what the sidecar and the sample's JSON say of the image."""
+        width, height = self.stored or (None, None)
+        original_width, original_height = self.original or (None, None)
+        return {
+            "width": width,
+            "height": height,
+            "original_width": original_width,
+            "original_height": original_height,
+            "sha256": self.sha256,
+        }
+
 
 class Facts:
     """The facts of a shard's rows and the spool of their images; safe to fill from any thread."""

@@ -7,7 +7,6 @@ stages from here on are run again.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
 from shards.phrases import Phrase
+from shards.sample import compact_json
 from shards.sample_error import SampleError
 from shards.schema import BOXED
 
@@ -190,15 +190,12 @@ def detections(phrases: Sequence[Phrase], boxes: Sequence[Mapping[str, Any]]) ->
 
 def grounding_json(phrases: Sequence[Phrase], labels: Labels) -> str:
     """Return what a grounded sample's JSON adds, with floats as float32 prints them."""
-    return json.dumps(
+    return compact_json(
         {
             "phrases": [phrase.to_json() for phrase in phrases],
             "noun_chunks": labels.noun_chunks,
             "ref_exps": labels.ref_exps,
-        },
-        ensure_ascii=False,
-        allow_nan=False,
-        separators=(",", ":"),
+        }
     )
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from shards import sample
 from shards.access import RawSample
 from shards.identity import canonical_urls, image_key, keys
 from shards.image import probe
-from shards.sample import JSON_FIELDS
 
 IMG2DATASET = "img2dataset"
 
@@ -49,9 +48,8 @@ def contract_fields(raw: RawSample, kind: str, row: int) -> dict[str, Any]:
         "source_file": raw.shard,
         "source_row": row,
         "source_key": raw.key,
-        "contract_version": 1,
     }
-    return {name: known.get(name) for name in JSON_FIELDS}
+    return sample.contract_fields(known)
 
 
 def _key(url: str | None, caption: str, image: bytes) -> str:
@@ -60,9 +58,3 @@ def _key(url: str | None, caption: str, image: bytes) -> str:
     urls = pa.array([url], pa.string())
     key: str = keys(urls, canonical_urls(urls), pa.array([caption], pa.string()))[0].as_py()
     return key
-
-
-def encode(fields: Mapping[str, Any]) -> bytes:
-    """Return a grounded sample's JSON: compact, no NaN."""
-    text = json.dumps(dict(fields), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()

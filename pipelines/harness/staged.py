@@ -110,17 +110,7 @@ def total(results: Sequence[Done], name: str) -> Counter[str]:
 
 def shard_entry(done: Done) -> ShardEntry:
     """Return the manifest's entry of a written shard."""
-    files = {file["name"].rpartition(".")[2]: file for file in done.result["files"]}
-    return ShardEntry(
-        name=done.name,
-        generation=done.generation,
-        planned=done.result["planned"],
-        samples=done.result["samples"],
-        tar_size=files["tar"]["size"],
-        tar_sha256=files["tar"]["sha256"],
-        sidecar_size=files["parquet"]["size"],
-        sidecar_sha256=files["parquet"]["sha256"],
-    )
+    return ShardEntry.of_result(done.name, done.generation, done.result)
 
 
 def _gc_min_age_s(store: Store, values: argparse.Namespace) -> float:

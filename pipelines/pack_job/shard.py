@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from pipelines.harness.items import PlannedShard
 from pipelines.harness.leases import Running
 from pipelines.pack_job.images import Images
@@ -24,11 +22,9 @@ from pipelines.pack_job.records import Record, with_images
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
-from shards.files.tar import TarWriter
 from shards.image import ImageError, Stored, StoreSpec, store
-from shards.outcomes import Outcome, img2dataset_status
-from shards.sample import JSON_FIELDS
-from shards.schema import CONTRACT_VERSION, SIDECAR
+from shards.sample import compact_json, contract_fields
+from shards.shard_writer import ShardWriter
 
 STAGE = "pack"
 
@@ -49,55 +45,41 @@ class PackConfig:
         assert len(rows) == item.rows, (item, len(rows))
         facts: Counter[str] = Counter(images=0, images_broken=0)
         with Attempt(store, running.item) as attempt:
-            sidecar = []
-            with open(attempt.path(f"shards/{item.name}.tar"), "wb") as tar_file:
-                tar = TarWriter(tar_file)
+            with ShardWriter(attempt, item.name) as shard:
                 for row in rows:
-                    sidecar.append(self._add(tar, row, facts))
+                    self._add(shard, row, facts)
                     running.rows_done += 1
-                tar.close()
-            table = pa.Table.from_pylist(sidecar, parquet.storage_schema(SIDECAR))
-            parquet.write(attempt.path(f"shards/{item.name}.parquet"), [table], SIDECAR)
-            outcomes = Counter(row["outcome"] for row in sidecar)
-            samples = outcomes.pop(str(Outcome.SUCCESS), 0)
-            result = {
-                "planned": len(rows),
-                "samples": samples,
-                "outcomes": dict(sorted(outcomes.items())),
-                **facts,
-            }
+            result = {**shard.counts(), **facts}
             return commit(attempt, result, claimed=False, run=run_facts(started_s))
 
-    def _add(self, tar: TarWriter, row: Mapping[str, Any], facts: Counter[str]) -> dict[str, Any]:
-        """Append a sample and return its row of the sidecar."""
+    def _add(self, shard: ShardWriter, row: Mapping[str, Any], facts: Counter[str]) -> None:
+        """Append a sample, or why it is none."""
         record = Record.from_json(json.loads(row["record"]))
         data = [
             self._image(name, sha256)
             for name, sha256 in zip(record.images, row["image_sha256"], strict=True)
         ]
         sha256 = hashlib.sha256(b"".join(data)).hexdigest()
-        tried = [_stored(each, self.spec) for each in data]
-        images = [each for each in tried if isinstance(each, Stored)]
-        errors = [each for each in tried if isinstance(each, ImageError)]
+        tried = [_stored(image, self.spec) for image in data]
+        images = [image for image in tried if isinstance(image, Stored)]
+        errors = [image for image in tried if isinstance(image, ImageError)]
         if "items" in record.fields and images:
-            record = with_images(record, [isinstance(each, Stored) for each in tried])
+            record = with_images(record, [isinstance(image, Stored) for image in tried])
             facts["images_broken"] += len(errors)
             errors = []
-        fields = contract_fields(record, row["key"], sha256, [] if errors else images)
+        fields = sample_fields(record, row["key"], sha256, [] if errors else images)
         if errors:
-            return _row(fields, errors[0].outcome, None, errors[0].detail)
+            shard.fail(fields, errors[0].outcome, errors[0].detail)
+            return
         facts["images"] += len(images)
         kind = self.spec.encode_format
         names = [kind] if len(images) == 1 else [f"{i}.{kind}" for i in range(len(images))]
-        place = tar.add(
-            row["key"],
-            {
-                **{name: image.data for name, image in zip(names, images, strict=True)},
-                "txt": record.text.encode(),
-                "json": encode(fields),
-            },
-        )
-        return _row(fields, Outcome.SUCCESS, place, None)
+        members = {
+            **{name: image.data for name, image in zip(names, images, strict=True)},
+            "txt": record.text.encode(),
+            "json": compact_json(fields).encode(),
+        }
+        shard.add(fields, members)
 
     def _image(self, name: str, sha256: str) -> bytes:
         data = self.images.get(name)
@@ -110,7 +92,7 @@ class PackConfig:
         return data
 
 
-def contract_fields(
+def sample_fields(
     record: Record, key: str, sha256: str, images: Sequence[Stored]
 ) -> dict[str, Any]:
     """Return a sample's JSON: every field of the contract, its level's, and the image's id."""
@@ -128,18 +110,10 @@ def contract_fields(
         "source_file": origin.source_file,
         "source_row": origin.source_row,
         "source_key": origin.source_key,
-        "contract_version": CONTRACT_VERSION,
     }
-    common = {name: known.get(name) for name in JSON_FIELDS}
     is_text = not record.fields and not record.images  # which adds nothing
     shared = {} if is_text else {"image_id": origin.image_id}
-    return {**common, **record.fields, **shared}
-
-
-def encode(fields: Mapping[str, Any]) -> bytes:
-    """Return a sample's JSON: compact, no NaN."""
-    text = json.dumps(dict(fields), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()
+    return {**contract_fields(known), **record.fields, **shared}
 
 
 def _stored(data: bytes, spec: StoreSpec) -> Stored | ImageError:
@@ -147,20 +121,3 @@ def _stored(data: bytes, spec: StoreSpec) -> Stored | ImageError:
         return store(data, spec)
     except ImageError as error:
         return error
-
-
-def _row(
-    fields: Mapping[str, Any],
-    outcome: Outcome,
-    place: tuple[int, int] | None,
-    error_message: str | None,
-) -> dict[str, Any]:
-    return {
-        **{name: fields.get(name) for name in SIDECAR.names},
-        "status": img2dataset_status(outcome),
-        "outcome": str(outcome),
-        "error_message": error_message,
-        "exif": None,
-        "tar_offset": place[0] if place else None,
-        "tar_size": place[1] if place else None,
-    }
