@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.helpers.paths import ROOT
+from helpers.paths import ROOT
 
 _MOST_LINES = 15
 
