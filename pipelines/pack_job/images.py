@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pipelines.pack_job.records import BadRecordError
 from shards.files.store import Store
 from shards.files.tar_members import Fetch, TarDamageError, mapped, members
-from shards.image import ImageError, probe
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _NAME_BYTES = 255  # of a part of a path, on common file systems
@@ -37,13 +36,15 @@ class Images:
         return _read(self.places, name)
 
     def size_px(self, name: str) -> tuple[int, int] | None:
-        """Return upright width and height; None where the image is absent or no image."""
+        """Return upright width and height; None where there is no readable image."""
         data = self.get(name)
         return None if data is None else size_of(data)
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
     """Return upright width and height of an encoded image, None where it has none."""
+    from shards.image import ImageError, probe  # loads Pillow
+
     try:
         head = probe(data)
     except ImageError:
@@ -67,7 +68,7 @@ def _check(name: str) -> None:
     except UnicodeEncodeError:
         fits = False
     if not name or name.startswith("/") or ".." in parts or "\0" in name or not fits:
-        raise BadRecordError("image_name", f"{name[:120]!r} is no name within a folder")
+        raise BadRecordError("image_name", f"{name[:120]!r} is not a name within a folder")
 
 
 @functools.lru_cache(maxsize=2)  # captions of one image follow each other
@@ -100,8 +101,10 @@ def _tar(place: str) -> tuple[Fetch, dict[str, tuple[int, int]]]:
         else lambda start, end: store.read_range(name, start, end - start)
     )
     try:
-        found = members(fetch, 0, entry.size)
-        index = {posixpath.normpath(each): (start, end) for each, _, start, end in found}
+        index = {
+            posixpath.normpath(member): (start, end)
+            for member, _, start, end in members(fetch, 0, entry.size)
+        }
     except TarDamageError as error:
         raise ValueError(f"--images {place}: {error}; get the file again") from error
     return fetch, index

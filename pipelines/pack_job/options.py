@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pipelines.download_job.options import DOWNLOAD_OPTIONS
 from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT, launch, output, positive
+from pipelines.pack_job.format import Format
+from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.readers.documents import MODES
 from pipelines.pack_job.readers.own_boxes import BOX_FORMATS
 
@@ -18,40 +22,60 @@ _STORE = (
     "max_pixels",
 )
 
+
+def _names(takes: Callable[[Format], object]) -> str:
+    return ", ".join(form.name for form in FORMATS.values() if takes(form))
+
+
+_ANNOTATED = _names(lambda form: form.annotations)
+_SPLIT = _names(lambda form: form.splits)
+_BOXES = _names(lambda form: form.box_format)
+
 SET_OPTIONS = (
-    output("pack", "format", "of the annotations; docs/packing.md has the list"),
+    output("pack", "format", f"what the annotations are: {', '.join(FORMATS)}"),
     output("pack", "input", "file, folder or glob; repeatable", repeat=True),
-    output("pack", "annotations", "the second file, of formats that have two"),
+    output("pack", "annotations", f"the second file, for {_ANNOTATED}"),
     output("pack", "images", "folder or .tar with the images; repeatable", repeat=True),
     output("pack", "image_pattern", "name of an image's file, such as {:0>12}.jpg"),
-    output("pack", "source", "name of the set, for the samples' field source"),
-    output(
-        "pack",
-        "split",
-        "of Flickr30k Entities, RefCOCO, Visual7W, Karpathy, ScienceQA: train, val, test, testA, …",
-    ),
-    output("pack", "exclude", "file with ids of images that must not be used, one a line"),
+    output("pack", "source", "name of the set, stored in each sample's field source"),
+    output("pack", "split", f"train, val, test, testA, …, for {_SPLIT}"),
+    output("pack", "exclude", "file with ids of images that must not be used, one per line"),
     output(
         "pack",
         "allow_eval_overlap",
-        "take a set of COCO's images as it is, test sets' images included",
+        "accept COCO images although test sets have some of them",
         flag=True,
     ),
-    output("pack", "box_format", "of boxes_jsonl, never guessed", choices=BOX_FORMATS),
+    output(
+        "pack",
+        "box_format",
+        f"what the four numbers of a box are, for {_BOXES}; never guessed",
+        choices=BOX_FORMATS,
+    ),
     output(
         "pack",
         "document_mode",
-        "order of documents, or a sample for each image with its text",
+        "order of a document's images and texts, or a sample for each image with its text",
         choices=MODES,
         default="interleaved",
     ),
-    output("pack", "max_images", "of a document, the first", type=positive, default=6),
     output(
-        "pack", "regions_per_sample", "of Visual Genome: descriptions", type=positive, default=8
+        "pack",
+        "max_images",
+        "most images of a document; later ones are left out",
+        type=positive,
+        default=6,
+    ),
+    output(
+        "pack",
+        "regions_per_sample",
+        "descriptions of regions that make one caption, for visual_genome",
+        type=positive,
+        default=8,
     ),
     output("pack", "limit", "only the first N records of each file or folder", type=positive),
-    output("pack", "seed", "of the order of samples", type=int, default=0),
-    output("pack", "shard_size", "planned samples of a shard", type=positive, default=2500),
+    output("pack", "seed", "seed of the order of samples", type=int, default=0),
+    output("pack", "shard_size", "planned samples per shard", type=positive, default=2500),
 )
 
 STORE_OPTIONS = tuple(option for option in DOWNLOAD_OPTIONS if option.name in _STORE)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from grounding.annotated.annotations import Annotated, check
-from grounding.samples import BadGroundingError, Box, BoxRow, unparsed_phrase
+if TYPE_CHECKING:
+    from grounding.annotated.annotations import Annotated
+    from grounding.samples import Box
 
 IMAGE_MARK = "<image>"
 BOXES_MARK = "<boxes>"
@@ -121,20 +122,24 @@ def dialogue(
     if marks not in (0, len(images)):
         detail = f"{marks} {IMAGE_MARK} marks for {len(images)} images"
         raise BadRecordError("marks_differ", detail)
-    pointed = boxes or {}
-    said = [_turn(*turn, pointed.get(number, ())) for number, turn in enumerate(turns)]
+    boxes = boxes or {}
+    conversation = [_turn(*turn, boxes.get(number, ())) for number, turn in enumerate(turns)]
     return Record(
         origin=origin,
-        text="\n".join(turn["content"] for turn in said if turn["content"]),
+        text="\n".join(turn["content"] for turn in conversation if turn["content"]),
         images=tuple(images),
-        fields={"conversations": said, **fields},
+        fields={"conversations": conversation, **fields},
     )
 
 
 def _turn(role: str, content: str, boxes: Sequence[Sequence[Box]]) -> dict[str, Any]:
     if not boxes:
         return {"role": role, "content": content.replace(BOXES_MARK, BOXES_MARK.upper())}
-    return {"role": role, "content": content, "boxes": [[list(b) for b in each] for each in boxes]}
+    return {
+        "role": role,
+        "content": content,
+        "boxes": [[list(b) for b in group] for group in boxes],
+    }
 
 
 def document(origin: Origin, items: Sequence[Mapping[str, Any]], images: Sequence[str]) -> Record:
@@ -179,6 +184,9 @@ def grounded(found: Annotated, image: str, origin: Origin) -> Record:
     Raises:
         BadRecordError: For one of the reasons of `grounding.annotated.annotations.check`.
     """
+    from grounding.annotated.annotations import check
+    from grounding.samples import BadGroundingError, BoxRow, unparsed_phrase
+
     try:
         check(found)
     except BadGroundingError as error:
@@ -227,10 +235,10 @@ def text_of(values: Mapping[str, Any], name: str) -> str:
     Raises:
         BadRecordError: `record_malformed`.
     """
-    found = values.get(name)
-    if not isinstance(found, str):
-        raise BadRecordError("record_malformed", f"{name} is {str(found)[:60]!r}, no text")
-    return found
+    text = values.get(name)
+    if not isinstance(text, str):
+        raise BadRecordError("record_malformed", f"{name} is {str(text)[:60]!r}, not text")
+    return text
 
 
 def objects_of(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -239,7 +247,7 @@ def objects_of(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     Raises:
         BadRecordError: `record_malformed`.
     """
-    found = values.get(name)
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise BadRecordError("record_malformed", f"{name} is no list of objects")
-    return found
+    objects = values.get(name)
+    if not isinstance(objects, list) or not all(isinstance(value, dict) for value in objects):
+        raise BadRecordError("record_malformed", f"{name} is not a list of objects")
+    return objects

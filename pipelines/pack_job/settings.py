@@ -16,15 +16,18 @@ from typing import Any
 from pipelines.filter_job import settings
 from pipelines.harness.fingerprint import Fingerprint, fingerprint
 from pipelines.pack_job import units
-from pipelines.pack_job.formats import FORMATS, Format
+from pipelines.pack_job.format import Format
+from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.images import Images, check_places
 from pipelines.pack_job.mix import MixConfig
 from pipelines.pack_job.options import SET_OPTIONS, STORE_OPTIONS
 from pipelines.pack_job.read import ReadConfig, ReadItem
+from pipelines.pack_job.readers.own_boxes import BOX_FORMATS
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.shard import PackConfig
 from shards.files.store import Store
 from shards.image import StoreSpec
+from shards.suggest import suggest
 
 _MOST_PARTS = 16  # items that each read a whole file
 _BUCKET_BYTES = 1 << 30
@@ -93,7 +96,7 @@ def request(values: argparse.Namespace) -> Request:
     _check_options(values, form)
     # Items name these files; another launcher may stand in another folder.
     inputs = [os.path.abspath(path) for path in values.input]
-    found = units.units(inputs, form, values.limit)
+    parts = units.units(inputs, form, values.limit)
     images = Images(_places(values, form))
     options = ReadOptions(
         source=values.source or form.name,
@@ -107,16 +110,14 @@ def request(values: argparse.Namespace) -> Request:
         exclude=excluded,
     )
     counted = {o.name: getattr(values, o.name) for o in SET_OPTIONS if o.name not in _BY_CONTENT}
-    data: dict[str, Any] = {
-        f"input {unit.name} {unit.first}".strip(): unit.identity for unit in found
-    }
+    data: dict[str, Any] = {f"input {unit.name} {unit.first}": unit.identity for unit in parts}
     for name in ("annotations", "exclude"):
         path = getattr(values, name)
         data[name] = units.file_sha256(path) if path else None
-    buckets = 1 << (sum(unit.size for unit in found) // _BUCKET_BYTES).bit_length()
+    buckets = 1 << (sum(unit.size for unit in parts) // _BUCKET_BYTES).bit_length()
     return Request(
         format=form,
-        units=tuple(found),
+        units=tuple(parts),
         read=ReadConfig(
             format=form.name,
             options=options,
@@ -151,8 +152,10 @@ def check_output(store: Store, request: Request) -> None:
 
 def _format(values: argparse.Namespace) -> Format:
     if values.format not in FORMATS:
-        given = f"--format {values.format}" if values.format else "--format is missing"
-        raise ValueError(f"{given}: give one of {', '.join(FORMATS)}")
+        if not values.format:
+            raise ValueError(f"--format is missing; give one of {', '.join(FORMATS)}")
+        hint = suggest(values.format, FORMATS)
+        raise ValueError(f"--format {values.format}: there is no such format; {hint}")
     return FORMATS[values.format]
 
 
@@ -164,36 +167,37 @@ def _exclude(values: argparse.Namespace, form: Format) -> frozenset[str]:
     """
     if values.exclude and not form.ids:
         raise ValueError(
-            f"--exclude: {form.name} has new numbers for COCO's images, so that no list fits; "
-            "type --allow_eval_overlap to take it as it is"
+            f"--exclude: {form.name} has new numbers for COCO's images, so no list of ids fits; "
+            "give --allow_eval_overlap to take it as it is"
         )
     if form.coco and not values.exclude and not values.allow_eval_overlap:
         ways = "--exclude FILE with the ids of images in your test sets" if form.ids else ""
         raise ValueError(
-            f"--format {form.name}: its images are COCO's, and those of RefCOCO's, VQA's and "
-            f"caption benchmarks are among them, so that a model could be tested on what it was "
-            f"trained on; give {ways}{' or ' if ways else ''}--allow_eval_overlap"
+            f"--format {form.name}: its images are from COCO, as are those of RefCOCO, VQA and "
+            f"caption benchmarks, so a model could be tested on what it was trained on; "
+            f"give {ways}{' or ' if ways else ''}--allow_eval_overlap"
         )
     if not values.exclude:
         return frozenset()
     _there("exclude", values.exclude)
     lines = Path(values.exclude).read_text(encoding="utf-8", errors="replace").split()
-    return frozenset(str(int(each)) if each.isdecimal() else each for each in lines)
+    return frozenset(str(int(line)) if line.isdecimal() else line for line in lines)
 
 
 def _check_options(values: argparse.Namespace, form: Format) -> None:
     if (form.annotations is None) != (values.annotations is None):
-        needed = f"needs --annotations, {form.annotations}" if form.annotations else "has no such"
-        raise ValueError(f"--annotations: --format {form.name} {needed}")
+        what = f"needs it: {form.annotations}" if form.annotations else "has no such file"
+        raise ValueError(f"--annotations: --format {form.name} {what}")
     if values.annotations:
         _there("annotations", values.annotations)
-    if (form.name == "boxes_jsonl") != (values.box_format is not None):
+    if form.box_format and values.box_format is None:
         raise ValueError(
-            "--box_format is missing: say what the numbers are, xyxy_px, xywh_px, xyxy_1 or "
-            "xyxy_1000; it is never guessed"
-            if form.name == "boxes_jsonl"
-            else f"--box_format is for --format boxes_jsonl; {form.name} has its own"
+            f"--box_format is missing: say what the numbers are, {', '.join(BOX_FORMATS)}; "
+            "it is never guessed"
         )
+    if values.box_format is not None and not form.box_format:
+        takers = " or ".join(form.name for form in FORMATS.values() if form.box_format)
+        raise ValueError(f"--box_format is for --format {takers}; {form.name} has its own")
     if values.image_pattern:
         try:
             values.image_pattern.format("1")
@@ -205,16 +209,16 @@ def _check_options(values: argparse.Namespace, form: Format) -> None:
 
 def _places(values: argparse.Namespace, form: Format) -> tuple[str, ...]:
     places: Sequence[str] = values.images
-    if not places and form.name == "sft_311k":
-        places = units.roots(values.input)
+    if not places and form.images_of is not None:
+        places = form.images_of(values.input)
     if form.level == "text":
         if places:
-            raise ValueError(f"--images: {form.name} has none")
+            raise ValueError(f"--images: {form.name} has no images; leave the option out")
         return ()
     if not places:
         raise ValueError("--images is missing; give the folder or the .tar that holds them")
     check_places(places)
-    absolute = [each if "://" in each else os.path.abspath(each) for each in places]
+    absolute = [place if "://" in place else os.path.abspath(place) for place in places]
     return tuple(dict.fromkeys(absolute))
 
 

@@ -1,138 +1,117 @@
-"""Sets with boxes whose readers are in `grounding`, and COCO's detection annotations.
+"""Sets with boxes whose readers are in `grounding`: Flickr30k Entities, RefCOCO, Visual Genome.
 
-Goes in: Flickr30k Entities, RefCOCO, Visual Genome, or `instances.json`. Comes out: grounded
-records under the same reasons as there.
+Goes in: their annotations. Comes out: grounded records under the same reasons as there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
-from grounding.annotated import flickr30k_entities, refcoco, visual_genome
-from grounding.annotated.annotations import (
-    Annotated,
-    AnnotatedPhrase,
-    Rejected,
-    excluded,
-    joined,
-    relative_box,
-)
-from grounding.samples import BadGroundingError, Box
-from pipelines.pack_job.readers.lines import whole
+from pipelines.pack_job.format import Format
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Origin, Record, grounded
+from pipelines.pack_job.units import folder
 
-COCO_NAMES = "COCO_train2014_{:0>12}.jpg"
+if TYPE_CHECKING:
+    from grounding.annotated.annotations import Annotated, Rejected
+
+_COCO_NAMES = "COCO_train2014_{:0>12}.jpg"
+
+
+def flickr30k_folder(path: str, limit: int | None) -> Iterator[Unit]:
+    """Yield the unpacked annotations, which are read as a whole."""
+    yield folder(path, "Sentences/*.txt", "Annotations/*.xml", "*.txt")
 
 
 def read_flickr30k_entities(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read the unpacked annotations; `--split` takes the list of that name."""
-    found = flickr30k_entities.read(unit.path, options.split)
-    return _records(excluded(found, options.exclude), options, "{}.jpg")
+    from grounding.annotated import flickr30k_entities
+    from grounding.annotated.annotations import excluded
+
+    annotated = flickr30k_entities.read(unit.path, options.split)
+    return records(excluded(annotated, options.exclude), options, "{}.jpg")
 
 
 def read_refcoco(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read a pickle of references with `--annotations instances.json`."""
+    from grounding.annotated import refcoco
+
     assert options.annotations is not None
-    found = refcoco.read(
+    annotated = refcoco.read(
         unit.path,
         options.annotations,
         source=options.source,
         split=options.split,
         exclude=options.exclude,
     )
-    return _records(found, options, COCO_NAMES)
+    return records(annotated, options, _COCO_NAMES)
 
 
 def read_visual_genome(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read the descriptions of regions with `--annotations image_data.json`."""
+    from grounding.annotated import visual_genome
+
     assert options.annotations is not None
-    found = visual_genome.read(
+    annotated = visual_genome.read(
         unit.path,
         options.annotations,
         regions_per_sample=options.regions_per_sample,
         exclude=options.exclude,
     )
-    return _records(found, options, "{}.jpg")
+    return records(annotated, options, "{}.jpg")
 
 
-def coco_detection(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
-    """Read `instances.json`: a sample per image, whose caption is the names of what is in it.
-
-    Crowds are left out: their boxes are of no one thing.
-    """
-    found = excluded(_detections(unit, options.source), options.exclude)
-    return _records(found, options, "{:0>12}.jpg")
-
-
-def _detections(unit: Unit, source: str) -> Iterator[Annotated | Rejected]:
-    values = whole(unit.path)
-    try:
-        names = {each["id"]: str(each["name"]) for each in values["categories"]}
-        boxes: dict[Any, list[Any]] = {}
-        for each in values["annotations"]:
-            if not each.get("iscrowd"):
-                boxes.setdefault(each["image_id"], []).append(each)
-        for row, image in enumerate(values["images"]):
-            yield from _of_image(row, image, boxes.get(image["id"], []), names, unit.name, source)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{unit.path}: not COCO's instances ({type(error).__name__}: {error})"
-        ) from error
-
-
-def _of_image(
-    row: int,
-    image: dict[str, Any],
-    drawn: list[Any],
-    names: dict[Any, str],
-    source_file: str,
-    source: str,
-) -> Iterator[Annotated | Rejected]:
-    image_id, width, height = str(image["id"]), int(image["width"]), int(image["height"])
-    found: dict[int, list[Box]] = {}
-    for each in drawn:
-        x, y, w, h = each["bbox"]
-        try:
-            box = relative_box([x, y, x + w, y + h], width, height)
-        except BadGroundingError as error:
-            yield Rejected(image_id, error.reason, error.detail)
-            continue
-        found.setdefault(each["category_id"], []).append(box)
-    kinds = sorted(found)
-    caption, spans = joined(f"{names[kind]}." for kind in kinds)
-    yield Annotated(
-        image_id=image_id,
-        caption=caption,
-        phrases=tuple(
-            AnnotatedPhrase(start, end - 1, tuple(found[kind]), (names[kind],))
-            for kind, (start, end) in zip(kinds, spans, strict=True)
-        ),
-        source=source,
-        source_file=source_file,
-        source_row=row,
-        width_px=width,
-        height_px=height,
-    )
-
-
-def _records(
-    found: Iterable[Annotated | Rejected], options: ReadOptions, pattern: str
+def records(
+    annotated: Iterable[Annotated | Rejected], options: ReadOptions, pattern: str
 ) -> Iterator[Record | Bad]:
-    for each in found:
-        if isinstance(each, Rejected):
-            yield Bad(each.reason, each.detail)
+    """Yield annotated captions as records; `pattern` makes the name of an image's file."""
+    from grounding.annotated.annotations import Rejected
+
+    for caption in annotated:
+        if isinstance(caption, Rejected):
+            yield Bad(caption.reason, caption.detail)
             continue
         origin = Origin(
-            source=each.source,
-            source_file=each.source_file,
-            source_row=each.source_row,
-            source_key=each.image_id,
-            image_id=each.image_id,
+            source=caption.source,
+            source_file=caption.source_file,
+            source_row=caption.source_row,
+            source_key=caption.image_id,
+            image_id=caption.image_id,
             language="en",
         )
         try:
-            yield grounded(each, options.image_name(each.image_id, pattern), origin)
+            yield grounded(caption, options.image_name(caption.image_id, pattern), origin)
         except BadRecordError as error:
             yield Bad(error.reason, error.detail)
+
+
+FORMATS = (
+    Format(
+        name="flickr30k_entities",
+        level="grounded",
+        reader=read_flickr30k_entities,
+        about="Flickr30k Entities: the unpacked folder of annotations",
+        units=flickr30k_folder,
+        splits=True,
+    ),
+    Format(
+        name="refcoco",
+        level="grounded",
+        reader=read_refcoco,
+        about="RefCOCO, RefCOCO+, RefCOCOg: the pickle of references",
+        endings=(".p",),
+        annotations="instances.json",
+        coco=True,
+        splits=True,
+    ),
+    Format(
+        name="visual_genome",
+        level="grounded",
+        reader=read_visual_genome,
+        about="`region_descriptions.json` of Visual Genome",
+        endings=(".json",),
+        annotations="image_data.json",
+        coco=True,
+    ),
+)

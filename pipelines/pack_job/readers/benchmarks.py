@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from grounding.annotated.annotations import of_split
+from pipelines.pack_job.format import LINES, Format
 from pipelines.pack_job.readers.conversations import coco_id
 from pipelines.pack_job.readers.lines import Raw, by_id, json_lines, listed, rows, tried, whole
 from pipelines.pack_job.readers.vqa import most_common
@@ -41,8 +41,10 @@ class _Asked:
 
 def textvqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read `{data: [{question_id, image_id, question, answers: [text]}]}`."""
-    found = listed(whole(unit.path), "data", unit.path, "give TextVQA_0.5.1_val.json or its like")
-    return _records(unit, options, enumerate(found), _textvqa)
+    questions = listed(
+        whole(unit.path), "data", unit.path, "give TextVQA_0.5.1_val.json or its like"
+    )
+    return _records(unit, options, enumerate(questions), _textvqa)
 
 
 def docvqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
@@ -50,8 +52,10 @@ def docvqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
 
     InfographicVQA names its images in `image_local_name`.
     """
-    found = listed(whole(unit.path), "data", unit.path, "give val_v1.0.json of DocVQA or its like")
-    return _records(unit, options, enumerate(found), _docvqa)
+    questions = listed(
+        whole(unit.path), "data", unit.path, "give val_v1.0.json of DocVQA or its like"
+    )
+    return _records(unit, options, enumerate(questions), _docvqa)
 
 
 def vizwiz(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
@@ -66,14 +70,14 @@ def pope(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
 
 def gqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read `{id: {imageId, question, answer}}`; the full answer is a sentence, and not used."""
-    found = by_id(unit.path, "give testdev_balanced_questions.json of GQA or its like")
-    return _records(unit, options, enumerate(found), _gqa)
+    questions = by_id(unit.path, "give testdev_balanced_questions.json of GQA or its like")
+    return _records(unit, options, enumerate(questions), _gqa)
 
 
 def mm_vet(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read `{id: {imagename, question, answer}}`; `<AND>` and `<OR>` of answers are the judge's."""
-    found = by_id(unit.path, "give mm-vet.json")
-    return _records(unit, options, enumerate(found), _mm_vet)
+    questions = by_id(unit.path, "give mm-vet.json")
+    return _records(unit, options, enumerate(questions), _mm_vet)
 
 
 def scienceqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
@@ -82,10 +86,12 @@ def scienceqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     The text has the choices, too: many problems without an image differ in nothing else, and would
     have the same key.
     """
-    found = [{"split": None, **each} for each in by_id(unit.path, "give ScienceQA's problems.json")]
-    chosen = of_split(found, options.split, unit.path)
-    records = _records(unit, options, ((each["row"], each) for each in chosen), _scienceqa)
-    return (each if isinstance(each, Bad) else _with_choices(each) for each in records)
+    from grounding.annotated.annotations import of_split
+
+    problems = by_id(unit.path, "give ScienceQA's problems.json")
+    chosen = of_split([{"split": None, **raw} for raw in problems], options.split, unit.path)
+    records = _records(unit, options, ((raw["row"], raw) for raw in chosen), _scienceqa)
+    return (record if isinstance(record, Bad) else _with_choices(record) for record in records)
 
 
 def _textvqa(raw: Raw) -> _Asked:
@@ -132,8 +138,8 @@ def _mm_vet(raw: Raw) -> _Asked:
 
 def _scienceqa(raw: Raw) -> _Asked:
     choices, right = raw.get("choices"), raw.get("answer")
-    if not isinstance(choices, list) or not all(isinstance(each, str) for each in choices):
-        raise BadRecordError("record_malformed", "choices is no list of texts")
+    if not isinstance(choices, list) or not all(isinstance(text, str) for text in choices):
+        raise BadRecordError("record_malformed", "choices is not a list of texts")
     if type(right) is not int or not 0 <= right < len(choices):
         detail = f"the answer is {str(right)[:60]}, of {len(choices)} choices"
         raise BadRecordError("record_malformed", detail)
@@ -152,13 +158,11 @@ def _scienceqa(raw: Raw) -> _Asked:
 
 def _open(raw: Raw, number: Any, image: str, pattern: str = "{}") -> _Asked:
     """Return a question that several people answered, as texts or as objects with an `answer`."""
-    given = raw.get("answers")
-    if not given:
+    answers = raw.get("answers")
+    if not answers:
         raise BadRecordError("no_annotation", f"question {number} has no answers")
-    if isinstance(given, list) and all(isinstance(each, str) for each in given):
-        answers = given
-    else:
-        answers = [text_of(each, "answer") for each in objects_of(raw, "answers")]
+    if not isinstance(answers, list) or not all(isinstance(text, str) for text in answers):
+        answers = [text_of(answer, "answer") for answer in objects_of(raw, "answers")]
     return _Asked(
         number=number,
         question=text_of(raw, "question"),
@@ -178,7 +182,7 @@ def _answer(raw: Raw, name: str) -> str:
 def _records(
     unit: Unit,
     options: ReadOptions,
-    found: Iterable[tuple[int, Raw | Bad]],
+    questions: Iterable[tuple[int, Raw | Bad]],
     read: Callable[[Raw], _Asked],
 ) -> Iterator[Record | Bad]:
     def make(row: int, raw: Raw) -> Record:
@@ -192,14 +196,71 @@ def _records(
             coco_id=coco_id(asked.image) if asked.image else None,
             language="en",
         )
-        named = [] if asked.image is None else [asked.image]
-        images = [options.image_name(each, asked.pattern) for each in named]
+        ids = [] if asked.image is None else [asked.image]
+        images = [options.image_name(image_id, asked.pattern) for image_id in ids]
         turns = [("user", asked.question), ("assistant", asked.answer)]
         return dialogue(origin, turns, images, **asked.besides)
 
-    return tried(iter(found), make)
+    return tried(iter(questions), make)
 
 
 def _with_choices(record: Record) -> Record:
     question, answer = (turn["content"] for turn in record.fields["conversations"])
     return replace(record, text="\n".join([question, *record.fields["choices"], answer]))
+
+
+FORMATS = (
+    Format(
+        name="textvqa",
+        level="dialogue",
+        reader=textvqa,
+        about="`TextVQA_0.5.1_val.json` and its like",
+        endings=(".json",),
+    ),
+    Format(
+        name="docvqa",
+        level="dialogue",
+        reader=docvqa,
+        about="DocVQA: `val_v1.0.json` and its like; InfographicVQA",
+        endings=(".json",),
+    ),
+    Format(
+        name="vizwiz",
+        level="dialogue",
+        reader=vizwiz,
+        about="`val.json` of VizWiz's questions",
+        endings=(".json",),
+    ),
+    Format(
+        name="gqa",
+        level="dialogue",
+        reader=gqa,
+        about="`testdev_balanced_questions.json` of GQA and its like",
+        endings=(".json",),
+        coco=True,
+        ids=False,
+    ),
+    Format(
+        name="pope",
+        level="dialogue",
+        reader=pope,
+        about="`coco_pope_random.json` and its like, which hold lines whatever they end in",
+        endings=(".json", *LINES),
+        coco=True,
+    ),
+    Format(
+        name="scienceqa",
+        level="dialogue",
+        reader=scienceqa,
+        about="`problems.json` of ScienceQA",
+        endings=(".json",),
+        splits=True,
+    ),
+    Format(
+        name="mm_vet",
+        level="dialogue",
+        reader=mm_vet,
+        about="`mm-vet.json`",
+        endings=(".json",),
+    ),
+)

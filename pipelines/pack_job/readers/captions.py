@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from grounding.annotated.annotations import cleaned, of_split
+from pipelines.pack_job.format import Format
 from pipelines.pack_job.readers.conversations import coco_id
 from pipelines.pack_job.readers.lines import Raw, listed, tried, whole
 from pipelines.pack_job.reading import ReadOptions, Unit
@@ -32,12 +32,14 @@ def nocaps(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
 
 def karpathy(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read the captions of images that a split names; `--split` takes one part."""
+    from grounding.annotated.annotations import cleaned, of_split
+
     images = [
-        {"split": None, **each, "row": row}
-        for row, each in enumerate(listed(whole(unit.path), "images", unit.path, _SPLITS))
+        {"split": None, **image, "row": row}
+        for row, image in enumerate(listed(whole(unit.path), "images", unit.path, _SPLITS))
     ]
     try:
-        found = [
+        sentences = [
             (image["row"], {**sentence, "filename": image["filename"]})
             for image in of_split(images, options.split, unit.path)
             for sentence in image["sentences"]
@@ -52,14 +54,16 @@ def karpathy(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
         file = options.image_name(name, "{}")
         return plain_text(origin, cleaned(text_of(raw, "raw")), [file])
 
-    return tried(iter(found), make)
+    return tried(iter(sentences), make)
 
 
 def _captions(unit: Unit, options: ReadOptions, *, is_coco: bool) -> Iterator[Record | Bad]:
+    from grounding.annotated.annotations import cleaned
+
     values = whole(unit.path)
-    images = {str(each.get("id")): each for each in listed(values, "images", unit.path, _WANTED)}
+    images = {str(image.get("id")): image for image in listed(values, "images", unit.path, _WANTED)}
     places = {image_id: place for place, image_id in enumerate(images)}
-    found = listed(values, "annotations", unit.path, _WANTED)
+    captions = listed(values, "annotations", unit.path, _WANTED)
 
     def make(row: int, raw: Raw) -> Record:
         image_id = str(raw.get("image_id"))
@@ -77,7 +81,7 @@ def _captions(unit: Unit, options: ReadOptions, *, is_coco: bool) -> Iterator[Re
         return places.get(str(numbered[1].get("image_id")), len(places))
 
     # COCO has an image's captions anywhere: --limit would leave most images one reference.
-    return tried(iter(sorted(enumerate(found), key=place)), make)
+    return tried(iter(sorted(enumerate(captions), key=place)), make)
 
 
 def _origin(
@@ -92,3 +96,31 @@ def _origin(
         coco_id=coco,
         language="en",
     )
+
+
+FORMATS = (
+    Format(
+        name="coco_captions",
+        level="image_text",
+        reader=coco_captions,
+        about="`captions_val2014.json` of COCO and its like",
+        endings=(".json",),
+        coco=True,
+    ),
+    Format(
+        name="nocaps",
+        level="image_text",
+        reader=nocaps,
+        about="`nocaps_val_4500_captions.json`, or captions in COCO's form of other images",
+        endings=(".json",),
+    ),
+    Format(
+        name="karpathy",
+        level="image_text",
+        reader=karpathy,
+        about="`dataset_coco.json` or `dataset_flickr30k.json` of Karpathy's splits",
+        endings=(".json",),
+        coco=True,
+        splits=True,
+    ),
+)

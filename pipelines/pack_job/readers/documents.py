@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pipelines.pack_job.format import LINES, Format
 from pipelines.pack_job.readers.lines import Raw, rows
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import (
@@ -68,8 +69,8 @@ def _documents(
 
 def _mmc4_pieces(raw: Raw) -> list[Piece]:
     sentences = raw.get("text_list")
-    if not isinstance(sentences, list) or not all(isinstance(each, str) for each in sentences):
-        raise BadRecordError("record_malformed", "text_list is no list of texts")
+    if not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
+        raise BadRecordError("record_malformed", "text_list is not a list of texts")
     at: dict[int, list[str]] = {}
     for image in objects_of(raw, "image_info"):
         place = image.get("matched_text_index")
@@ -86,11 +87,11 @@ def _mmc4_pieces(raw: Raw) -> list[Piece]:
 def _obelics_pieces(raw: Raw) -> list[Piece]:
     images, texts = raw.get("images"), raw.get("texts")
     if not isinstance(images, list) or not isinstance(texts, list) or len(images) != len(texts):
-        raise BadRecordError("record_malformed", "images and texts are no lists of one length")
+        raise BadRecordError("record_malformed", "images and texts are not lists of one length")
     pieces: list[Piece] = []
     for image, text in zip(images, texts, strict=True):
-        given = [each for each in (image, text) if each is not None]
-        if len(given) != 1 or not isinstance(given[0], str):
+        present = [value for value in (image, text) if value is not None]
+        if len(present) != 1 or not isinstance(present[0], str):
             raise BadRecordError("record_malformed", "a place with neither image nor text, or both")
         pieces.append(("text", text) if image is None else ("image", _file_name(image)))
     return pieces
@@ -119,15 +120,33 @@ def _whole(origin: Origin, pieces: Sequence[Piece], options: ReadOptions, betwee
 def _pairs(origin: Origin, pieces: Sequence[Piece], options: ReadOptions) -> Iterator[Record | Bad]:
     """Yield every image with the text that follows it; images in a row share theirs."""
     text: str | None = None
-    found: list[Mapping[str, str]] = []
+    pairs: list[Mapping[str, str]] = []
     for kind, what in reversed(pieces):
         if kind == "text":
             text = what if what.strip() else text
         elif text is not None:
-            found.append({"image": what, "text": text})
-    if not found:
+            pairs.append({"image": what, "text": text})
+    if not pairs:
         raise BadRecordError("no_pair", "no image has a text after it")
-    for pair in reversed(found):
+    for pair in reversed(pairs):
         items: list[dict[str, Any]] = [{"image": 0}, {"text": pair["text"]}]
         name = options.image_name(pair["image"], "{}")
         yield document(replace(origin, image_id=pair["image"]), items, [name])
+
+
+FORMATS = (
+    Format(
+        name="mmc4",
+        level="document",
+        reader=mmc4,
+        about="MMC4's lines; images by `image_name`",
+        endings=LINES,
+    ),
+    Format(
+        name="obelics",
+        level="document",
+        reader=obelics,
+        about="OBELICS's records, as parquet or lines; images by name",
+        endings=(".parquet", *LINES),
+    ),
+)

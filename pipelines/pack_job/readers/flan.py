@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipelines.pack_job.format import LINES, Format
 from pipelines.pack_job.readers.lines import Raw, rows, tried
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Origin, Record, plain_text, text_of
@@ -27,3 +28,14 @@ def flan(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
         return plain_text(origin, "\n".join([*asked, answer]))
 
     return tried(rows(unit), make)
+
+
+FORMATS = (
+    Format(
+        name="flan",
+        level="text",
+        reader=flan,
+        about="lines of `inputs`, `targets`, or `instruction`, `input`, `output`",
+        endings=LINES,
+    ),
+)

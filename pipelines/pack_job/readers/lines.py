@@ -1,4 +1,4 @@
-"""JSON lines, JSON arrays and whole JSON files of records, with a reason for what is no record."""
+"""JSON lines, JSON arrays and whole JSON files of records; what is not a record gets a reason."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from grounding.annotated.visual_genome import elements
-from pipelines.metadata.files import open_text
-from pipelines.metadata.filesystems import open_input
 from pipelines.pack_job.reading import Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Record
 
@@ -20,6 +15,8 @@ Raw = Mapping[str, Any]
 
 def json_lines(unit: Unit) -> Iterator[tuple[int, Raw | Bad]]:
     """Yield number (from 0) and object of every line that is not blank; decompressed by ending."""
+    from pipelines.metadata.files import open_text
+
     left = unit.count
     with open_text(unit.path) as file:
         if unit.first:
@@ -35,10 +32,12 @@ def json_array(path: str) -> Iterator[tuple[int, Raw | Bad]]:
     """Yield number and object of every element of an array; memory holds one at a time.
 
     Raises:
-        ValueError: The file is no JSON array.
+        ValueError: The file is not a JSON array.
     """
+    from grounding.annotated.visual_genome import elements
+
     for row, value in enumerate(elements(path)):
-        yield row, value if isinstance(value, dict) else _no_object(value)
+        yield row, value if isinstance(value, dict) else _not_an_object(value)
 
 
 def rows(unit: Unit) -> Iterator[tuple[int, Raw | Bad]]:
@@ -52,7 +51,7 @@ def whole(path: str | os.PathLike[str]) -> Any:
     """Return a JSON file that is read at once.
 
     Raises:
-        ValueError: It is missing or no JSON.
+        ValueError: It is missing or not JSON.
     """
     try:
         with open(path, "rb") as file:
@@ -60,7 +59,7 @@ def whole(path: str | os.PathLike[str]) -> Any:
     except FileNotFoundError:
         raise ValueError(f"{os.fspath(path)}: there is no such file") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{os.fspath(path)}: no JSON ({error})") from error
+        raise ValueError(f"{os.fspath(path)}: not JSON ({error})") from error
 
 
 def listed(values: Any, name: str, path: str, wanted: str) -> list[Raw]:
@@ -69,10 +68,10 @@ def listed(values: Any, name: str, path: str, wanted: str) -> list[Raw]:
     Raises:
         ValueError: There is no such list.
     """
-    found = values.get(name) if isinstance(values, dict) else None
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    objects = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(objects, list) or not all(isinstance(value, dict) for value in objects):
         raise ValueError(f"{path}: no list {name!r} in it; {wanted}")
-    return found
+    return objects
 
 
 def by_id(path: str, wanted: str) -> list[Raw]:
@@ -82,16 +81,16 @@ def by_id(path: str, wanted: str) -> list[Raw]:
         ValueError: It is another file; `wanted` says what to give.
     """
     values = whole(path)
-    if not isinstance(values, dict) or not all(isinstance(each, dict) for each in values.values()):
+    if not isinstance(values, dict) or not all(isinstance(v, dict) for v in values.values()):
         raise ValueError(f"{path}: no objects by their ids; {wanted}")
-    return [{**each, "id": name, "row": row} for row, (name, each) in enumerate(values.items())]
+    return [{**value, "id": name, "row": row} for row, (name, value) in enumerate(values.items())]
 
 
 def tried(
-    found: Iterator[tuple[int, Raw | Bad]], make: Callable[[int, Raw], Record]
+    numbered: Iterator[tuple[int, Raw | Bad]], make: Callable[[int, Raw], Record]
 ) -> Iterator[Record | Bad]:
     """Yield what `make` makes of every row, or why it cannot."""
-    for row, raw in found:
+    for row, raw in numbered:
         if isinstance(raw, Bad):
             yield raw
             continue
@@ -106,14 +105,18 @@ def _object(line: bytes) -> Raw | Bad:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         return Bad("json_damaged", f"{type(error).__name__}: {error}")
-    return value if isinstance(value, dict) else _no_object(value)
+    return value if isinstance(value, dict) else _not_an_object(value)
 
 
-def _no_object(value: Any) -> Bad:
+def _not_an_object(value: Any) -> Bad:
     return Bad("record_malformed", f"a {type(value).__name__} where an object belongs")
 
 
 def _parquet(path: str) -> Iterator[Raw]:
+    import pyarrow.parquet as pq
+
+    from pipelines.metadata.filesystems import open_input
+
     with open_input(path) as file:
         for batch in pq.ParquetFile(file).iter_batches(batch_size=256):
             yield from batch.to_pylist()

@@ -9,10 +9,9 @@ guessed, and numbers that cannot be of that kind end the run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from grounding.annotated.annotations import Annotated, AnnotatedPhrase, cleaned, relative_box
-from grounding.samples import BadGroundingError, Box
+from pipelines.pack_job.format import LINES, Format
 from pipelines.pack_job.readers.lines import Raw, rows, tried
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import (
@@ -24,6 +23,9 @@ from pipelines.pack_job.records import (
     objects_of,
     text_of,
 )
+
+if TYPE_CHECKING:
+    from grounding.samples import Box
 
 BOX_FORMATS = ("xyxy_px", "xywh_px", "xyxy_1", "xyxy_1000")
 
@@ -42,7 +44,10 @@ def boxes_jsonl(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     Raises:
         ValueError: A box is surely of another `--box_format`; the message names the line.
     """
-    assert options.box_format is not None
+    from grounding.annotated.annotations import Annotated, AnnotatedPhrase, cleaned
+
+    box_format = options.box_format
+    assert box_format is not None
 
     def make(row: int, raw: Raw) -> Record:
         name, caption = text_of(raw, "image"), text_of(raw, "caption")
@@ -51,7 +56,7 @@ def boxes_jsonl(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
         where = f"{unit.path}, line {row + 1}"
         for phrase in phrases:
             for box in _boxes(phrase):
-                check_kind(box, options.box_format or "", where)
+                check_kind(box, box_format, where)
         size = _size(raw, options.images, file)
         annotated = Annotated(
             image_id=name,
@@ -59,9 +64,7 @@ def boxes_jsonl(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
             phrases=tuple(
                 AnnotatedPhrase(
                     *_span(caption, phrase),
-                    boxes_xyxy=tuple(
-                        to_share(box, options.box_format or "", size) for box in _boxes(phrase)
-                    ),
+                    boxes_xyxy=tuple(to_share(box, box_format, size) for box in _boxes(phrase)),
                 )
                 for phrase in phrases
             ),
@@ -108,10 +111,13 @@ def to_share(box: Sequence[float], box_format: str, size_px: tuple[int, int]) ->
     Raises:
         BadRecordError: `box_outside`, `box_corners` or `box_empty`.
     """
-    x0, y0, x1, y1 = box
+    from grounding.annotated.annotations import relative_box
+    from grounding.samples import BadGroundingError
+
     try:
         if box_format == "xywh_px":
-            return relative_box([x0, y0, x0 + x1, y0 + y1], *size_px)
+            x, y, width, height = box
+            return relative_box([x, y, x + width, y + height], *size_px)
         if box_format == "xyxy_px":
             return relative_box(box, *size_px)
         scale = 1000 if box_format == "xyxy_1000" else 1
@@ -123,12 +129,12 @@ def to_share(box: Sequence[float], box_format: str, size_px: tuple[int, int]) ->
 
 
 def _boxes(phrase: Mapping[str, Any]) -> list[list[float]]:
-    found = phrase.get("boxes", [])
-    if not isinstance(found, list) or not all(_is_box(each) for each in found):
+    boxes = phrase.get("boxes", [])
+    if not isinstance(boxes, list) or not all(_is_box(box) for box in boxes):
         raise BadRecordError(
-            "rows_malformed", f"no list of four finite numbers each: {found!r:.120}"
+            "rows_malformed", f"not a list of boxes of four finite numbers: {boxes!r:.120}"
         )
-    return found
+    return boxes
 
 
 def _is_box(box: Any) -> bool:
@@ -145,21 +151,23 @@ def _size(raw: Raw, images: _Sizes, name: str) -> tuple[int, int]:
     width, height = raw.get("width"), raw.get("height")
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
         return width, height
-    found = images.size_px(name)
-    if found is None:
+    size_px = images.size_px(name)
+    if size_px is None:
         raise BadRecordError("image_missing", f"no image {name}, or none that can be read")
-    return found
+    return size_px
 
 
 def _span(caption: str, phrase: Mapping[str, Any]) -> tuple[int, int]:
     """Return where a phrase is in the cleaned caption."""
+    from grounding.annotated.annotations import cleaned
+
     whole = cleaned(caption)
     if "start" not in phrase:
         words = cleaned(text_of(phrase, "text"))
         if not words or whole.count(words) != 1:
             count = whole.count(words) if words else 0
             reason = "phrase_unclear" if count else "phrase_absent"
-            raise BadRecordError(reason, f"{words!r} is {count} times in the caption")
+            raise BadRecordError(reason, f"{words!r} stands in the caption {count} times")
         return whole.index(words), whole.index(words) + len(words)
     start, end = phrase["start"], phrase.get("end")
     if (
@@ -177,3 +185,15 @@ def _span(caption: str, phrase: Mapping[str, Any]) -> tuple[int, int]:
     if not words or whole[new_end - len(words) : new_end] != words:
         raise BadRecordError("span_outside", f"{start}..{end} does not survive cleaning")
     return new_end - len(words), new_end
+
+
+FORMATS = (
+    Format(
+        name="boxes_jsonl",
+        level="grounded",
+        reader=boxes_jsonl,
+        about="your own lines of `image`, `caption` and `phrases` with boxes",
+        endings=LINES,
+        box_format=True,
+    ),
+)

@@ -13,8 +13,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from grounding.annotated import visual_genome
-from grounding.annotated.annotations import of_split
+from pipelines.pack_job.format import Format
 from pipelines.pack_job.readers.lines import Raw, tried, whole
 from pipelines.pack_job.readers.own_boxes import to_share
 from pipelines.pack_job.reading import ReadOptions, Unit
@@ -33,9 +32,12 @@ _NAMES = "v7w_{}.jpg"
 
 def visual7w(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     """Read a file of questions with `--annotations image_data.json`; `--split` takes one part."""
+    from grounding.annotated import visual_genome
+    from grounding.annotated.annotations import of_split
+
     assert options.annotations is not None
-    boxes, asked = _published(unit.path)
-    chosen = of_split(asked, options.split, unit.path)
+    boxes, questions = _published(unit.path)
+    chosen = of_split(questions, options.split, unit.path)
     images = visual_genome.images(options.annotations)
 
     def make(row: int, raw: Raw) -> Record:
@@ -58,7 +60,7 @@ def visual7w(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
         record = dialogue(origin, turns, [options.image_name(image_id, _NAMES)], **besides)
         return replace(record, size_px=size)
 
-    return tried(((each["row"], each) for each in chosen), make)
+    return tried(((raw["row"], raw) for raw in chosen), make)
 
 
 def _published(path: str) -> tuple[dict[str, list[float]], list[Raw]]:
@@ -66,8 +68,8 @@ def _published(path: str) -> tuple[dict[str, list[float]], list[Raw]]:
     values = whole(path)
     try:
         boxes = {
-            str(each["box_id"]): [float(each[side]) for side in ("x", "y", "width", "height")]
-            for each in values.get("boxes", ())
+            str(box["box_id"]): [float(box[side]) for side in ("x", "y", "width", "height")]
+            for box in values.get("boxes", ())
         }
         return boxes, list(_questions(values["images"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -101,8 +103,22 @@ def _answer(
 
 
 def _choices(raw: Raw, answer: str) -> list[str]:
-    """Return the right answer among the wrong ones, sorted: its place must not tell it."""
+    """Return the right answer among the wrong ones, sorted: its place must not give it away."""
     others = raw.get("multiple_choices")
-    if not isinstance(others, list) or not all(isinstance(each, str) for each in others):
-        raise BadRecordError("record_malformed", "multiple_choices is no list of texts")
+    if not isinstance(others, list) or not all(isinstance(text, str) for text in others):
+        raise BadRecordError("record_malformed", "multiple_choices is not a list of texts")
     return sorted({answer, *others})
+
+
+FORMATS = (
+    Format(
+        name="visual7w",
+        level="dialogue",
+        reader=visual7w,
+        about="`dataset_v7w_pointing.json` or `dataset_v7w_telling.json` of Visual7W",
+        endings=(".json",),
+        annotations="Visual Genome's image_data.json",
+        coco=True,
+        splits=True,
+    ),
+)

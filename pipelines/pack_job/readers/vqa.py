@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipelines.pack_job.format import Format
 from pipelines.pack_job.readers.lines import Raw, listed, tried, whole
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import (
@@ -25,7 +26,7 @@ from pipelines.pack_job.records import (
 )
 
 _PATTERN = "COCO_{}_{{:0>12}}.jpg"
-_NAMED = re.compile(r"(?:train|val|test)\w+")
+_SUBTYPE = re.compile(r"(?:train|val|test)\w+")
 _IMAGES = "train2014"  # where the file does not name its images
 _WANTED = "--input has the questions, --annotations the answers"
 
@@ -36,17 +37,17 @@ def vqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
     asked, answered = whole(unit.path), whole(options.annotations)
     questions = listed(asked, "questions", unit.path, _WANTED)
     known = {
-        str(each.get("question_id")): each
-        for each in listed(answered, "annotations", options.annotations, _WANTED)
+        str(annotation.get("question_id")): annotation
+        for annotation in listed(answered, "annotations", options.annotations, _WANTED)
     }
-    named = str(asked.get("data_subtype"))
-    pattern = _PATTERN.format(named if _NAMED.fullmatch(named) else _IMAGES)
+    subtype = str(asked.get("data_subtype"))
+    pattern = _PATTERN.format(subtype if _SUBTYPE.fullmatch(subtype) else _IMAGES)
 
     def make(row: int, raw: Raw) -> Record:
         number, image_id = str(raw.get("question_id")), raw.get("image_id")
         if image_id is None or number not in known:
             raise BadRecordError("no_annotation", f"question {number}, image {image_id}")
-        answers = [text_of(each, "answer") for each in objects_of(known[number], "answers")]
+        answers = [text_of(a, "answer") for a in objects_of(known[number], "answers")]
         answer = most_common(known[number], answers)
         origin = Origin(
             source=options.source,
@@ -73,7 +74,20 @@ def most_common(annotation: Mapping[str, Any], answers: Sequence[str]) -> str:
     chosen = annotation.get("multiple_choice_answer")
     if isinstance(chosen, str) and chosen.strip():
         return chosen
-    said = Counter(answer for answer in answers if answer.strip())
-    if not said:
+    counts = Counter(answer for answer in answers if answer.strip())
+    if not counts:
         raise BadRecordError("empty_answer", "nobody answered")
-    return said.most_common(1)[0][0]
+    return counts.most_common(1)[0][0]
+
+
+FORMATS = (
+    Format(
+        name="vqa",
+        level="dialogue",
+        reader=vqa,
+        about="questions of VQAv2's form, such as OK-VQA's",
+        endings=(".json",),
+        annotations="the file of answers",
+        coco=True,
+    ),
+)

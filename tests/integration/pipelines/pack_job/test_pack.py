@@ -379,10 +379,10 @@ def test_damaged_lines_are_counted(tmp_path: Path) -> None:
 
 
 REFUSALS: dict[str, tuple[str, list[str], str]] = {
-    "no format": ("flan", ["--format=own"], "give one of sft_311k"),
+    "no format": ("flan", ["--format=flam"], "there is no such format; did you mean flan?"),
     "no input": ("flan", ["--input=/nowhere/x.jsonl"], "no such file of .jsonl"),
     "no images": ("mmc4", ["--images=/nowhere"], "no such folder or tar"),
-    "images of texts": ("flan", ["--images=."], "flan has none"),
+    "images of texts": ("flan", ["--images=."], "flan has no images"),
     "no exclusions": ("flickr30k_entities", ["--exclude=/nowhere"], "no such file"),
     "renumbered": ("sft_311k", ["--exclude=x"], "new numbers"),
     "renumbered by others": ("gqa", ["--exclude=x"], "new numbers"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +24,12 @@ from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.images import Images, _check
 from pipelines.pack_job.options import SET_OPTIONS
 from pipelines.pack_job.readers import (
-    annotated,
+    coco_detection,
     conversations,
     documents,
     flan,
     own_boxes,
+    sft_311k,
     visual7w,
     vqa,
 )
@@ -64,7 +67,7 @@ def test_a_label_file_of_both_kinds_gives_all_of_them(tmp_path: Path) -> None:
     }
     pack_files.labels(tmp_path, "labels_zh", files)
     (tmp_path / "labels_zh" / "e.json").write_text("{")
-    found = list(conversations.sft_311k(unit(tmp_path / "labels_zh", "set/labels_zh"), options()))
+    found = list(sft_311k.sft_311k(unit(tmp_path / "labels_zh", "set/labels_zh"), options()))
     assert outcomes(found) == [
         *("record", "record", "record", "empty_answer"),
         *("record_malformed", "record_malformed", "record_malformed", "json_damaged"),
@@ -79,7 +82,7 @@ def test_a_part_of_a_label_folder(tmp_path: Path) -> None:
     files = {f"{n}": {"conversations": pack_files.said("q", f"a{n}")} for n in range(7)}
     pack_files.labels(tmp_path, "labels", files)
     part = Unit(name="labels", path=str(tmp_path / "labels"), size=0, identity="", first=2, count=3)
-    found = good(list(conversations.sft_311k(part, options())))
+    found = good(list(sft_311k.sft_311k(part, options())))
     assert [each.text for each in found] == ["q\na2", "q\na3", "q\na4"]
     assert found[0].images == ("images/2.jpg",)
 
@@ -87,7 +90,7 @@ def test_a_part_of_a_label_folder(tmp_path: Path) -> None:
 def test_label_folders_are_cut_and_named_relative_to_the_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "LABELS_PER_UNIT", 3)
+    monkeypatch.setattr(sft_311k, "LABELS_PER_UNIT", 3)
     for folder in ("b", "a"):
         pack_files.labels(tmp_path / folder, "labels_en", {f"{n}": {} for n in range(4)})
     form = FORMATS["sft_311k"]
@@ -98,7 +101,7 @@ def test_label_folders_are_cut_and_named_relative_to_the_input(
     ]
     assert [each.count for each in units.units([str(tmp_path)], form, 2)] == [2, 2]
     (alone, _) = units.units([str(tmp_path / "a" / "labels_en")], form, None)
-    assert alone.name == "labels_en" and units.roots([f"{tmp_path}/a/labels_en/"]) == (
+    assert alone.name == "labels_en" and sft_311k.roots([f"{tmp_path}/a/labels_en/"]) == (
         str(tmp_path / "a"),
     )
 
@@ -311,7 +314,7 @@ def test_numbers_that_are_no_boxes(box: list[Any]) -> None:
 def test_what_is_not_cocos_instances(tmp_path: Path, values: Any) -> None:
     file = pack_files.array(tmp_path / "i.json", values)
     with pytest.raises(ValueError, match=r"i\.json: not COCO's instances"):
-        list(annotated.coco_detection(unit(file), options()))
+        list(coco_detection.coco_detection(unit(file), options()))
 
 
 @pytest.mark.parametrize("name", ["", "/a", "../a", "a/../b", "a\0", "a" * 256, "\ud800"])
@@ -322,10 +325,45 @@ def test_names_that_lead_elsewhere(name: str) -> None:
 
 READERS: list[Callable[..., Any]] = [form.reader for form in FORMATS.values()]
 
+PUBLISHED = {
+    *("sft_311k", "llava_instruct", "vqa", "visual7w", "mmc4", "obelics", "flan", "boxes_jsonl"),
+    *("coco_detection", "flickr30k_entities", "refcoco", "visual_genome", "coco_captions"),
+    *("nocaps", "karpathy", "textvqa", "docvqa", "vizwiz", "gqa", "pope", "scienceqa", "mm_vet"),
+}
+"""Runs on disk name these formats."""
+
 
 def test_formats_are_of_known_levels_and_in_the_docs() -> None:
-    told = DOCS.read_text(encoding="utf-8")
+    page = DOCS.read_text(encoding="utf-8")
     assert {form.level for form in FORMATS.values()} <= {*LEVELS}
     assert len({*READERS}) == len(READERS)
     for name in (*FORMATS, *(f"--{option.name}" for option in SET_OPTIONS)):
-        assert f"`{name}`" in told or f"`{name} " in told, name
+        assert f"`{name}`" in page or f"`{name} " in page, name
+
+
+def test_every_published_format_is_there_and_says_what_its_input_is() -> None:
+    assert {*FORMATS} >= PUBLISHED
+    for form in FORMATS.values():
+        assert (form.units is None) == bool(form.endings), form.name
+        assert form.ids or form.coco, form.name
+
+
+def test_listing_the_formats_loads_nothing_slow() -> None:
+    code = (
+        "import sys\n"
+        "from pipelines.pack_job.formats import FORMATS\n"
+        "for form in FORMATS.values(): print(form.name, form.level, form.about)\n"
+        "slow = {'pyarrow', 'torch', 'apache_beam', 'PIL', 'grounding'}\n"
+        "print('loaded', sorted(slow & {*sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    *formats, loaded = done.stdout.splitlines()
+    assert loaded == "loaded []", done.stderr
+    assert len(formats) == len(FORMATS)
+    assert "mm_vet dialogue `mm-vet.json`" in formats
+
+
+def test_help_says_which_formats_take_an_option() -> None:
+    helps = {option.name: option.help for option in SET_OPTIONS}
+    assert all(name in helps["format"] for name in FORMATS)
+    assert "boxes_jsonl" in helps["box_format"] and "refcoco" in helps["split"]
