@@ -3,7 +3,8 @@
 `docs/filters.md` from the filters, `docs/options.md` from the options, `docs/outcomes.md`
 from the outcomes, `docs/model_settings.md` from the model's config, `docs/training_settings.md`
 and the table in `docs/training.md` from the trainer's, the tables in `docs/recipes.md` from
-`examples.costs`. A test compares them with what stands in the tree.
+`examples.costs`, the table in `docs/packing.md` from the formats. A test compares them with what
+stands in the tree.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from pipelines.ground_job.options import (
 )
 from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT, Option
 from pipelines.metadata.sources import SOURCES
+from pipelines.pack_job.format import Format
+from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.options import SET_OPTIONS
 from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
-from shards.schema import BOXED, KEPT, LABELS, PHRASES, SIDECAR
+from shards.schema import BOXED, KEPT, LABELS, LEVELS, PHRASES, SIDECAR
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -160,6 +163,25 @@ def recipes_page() -> str:
     return _filled_in("recipes.md", "costs", costs.tables(costs.Assumed()))
 
 
+def packing_page() -> str:
+    """Return the page on packing with a fresh table of formats."""
+    rows = _table(("`--format`", "level", "`--input`", "besides"))
+    for form in sorted(FORMATS.values(), key=lambda form: (LEVELS.index(form.level), form.name)):
+        rows.append(_row((f"`{form.name}`", form.level, form.about, _besides(form))))
+    return _filled_in("packing.md", "formats", rows)
+
+
+def _besides(form: Format) -> str:
+    needs = (
+        form.annotations and f"`--annotations`, {form.annotations}",
+        form.box_format and "`--box_format`",
+        form.images_of and "`--images` only where they lie elsewhere",
+        form.level == "text" and "no `--images`",
+        form.coco and ("COCO" if form.ids else "`--allow_eval_overlap`"),
+    )
+    return "; ".join(need for need in needs if need)
+
+
 def _filled_in(name: str, block: str, lines: Iterable[str]) -> str:
     """Return a hand-written page with fresh lines between the two comments of a block."""
     page = DOCS.joinpath(name).read_text(encoding="utf-8")
@@ -269,6 +291,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "model_settings.md": model_settings_page,
     "training.md": training_page,
     "recipes.md": recipes_page,
+    "packing.md": packing_page,
     "training_settings.md": training_settings_page,
 }
 

@@ -11,5 +11,5 @@ from pipelines.pack_job import readers
 from pipelines.pack_job.format import Format
 from shards.declarations import declared
 
-FORMATS: Mapping[str, Format] = declared(readers, "FORMATS", Format)
-"""Every format, in the order of the files that declare them."""
+FORMATS: Mapping[str, Format] = dict(sorted(declared(readers, "FORMATS", Format).items()))
+"""Every format, in the order of their names."""

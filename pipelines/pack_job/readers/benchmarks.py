@@ -36,7 +36,7 @@ class _Asked:
     answer: str
     image: str | None  # id or name; None: there is none
     pattern: str = "{}"  # of the image's file
-    besides: dict[str, list[str]] = field(default_factory=dict)  # answers or choices
+    besides: dict[str, Any] = field(default_factory=dict)  # answers or choices
 
 
 def textvqa(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:

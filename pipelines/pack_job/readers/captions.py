@@ -81,7 +81,8 @@ def _captions(unit: Unit, options: ReadOptions, *, is_coco: bool) -> Iterator[Re
         return places.get(str(numbered[1].get("image_id")), len(places))
 
     # COCO has an image's captions anywhere: --limit would leave most images one reference.
-    return tried(iter(sorted(enumerate(captions), key=place)), make)
+    by_image = sorted(enumerate(captions), key=place)
+    return tried(iter(by_image), make)
 
 
 def _origin(
