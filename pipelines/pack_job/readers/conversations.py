@@ -66,7 +66,7 @@ FORMATS = (
         name="llava_instruct",
         level="dialogue",
         reader=llava_instruct,
-        about="LLaVA-Instruct, LRV, LLaVAR: a list or lines of `{image, conversations: [{from, value}]}`",
+        about="LLaVA-Instruct, LRV, LLaVAR: a list or lines of `image` and `conversations`",
         endings=(".json", *LINES),
         coco=True,
     ),
