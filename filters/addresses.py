@@ -96,7 +96,7 @@ def parse_networks(where: str, blocks: tuple[str, ...]) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(block) for block in blocks)
     except ValueError as error:
         raise ValueError(
-            f"{where}: {error}; write network blocks such as 127.0.0.0/8 or fd00::/8"
+            f"{where}: {error}; give network blocks such as 127.0.0.0/8 or fd00::/8"
         ) from None
 
 

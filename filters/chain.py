@@ -175,11 +175,11 @@ def apply_chain(batch: pa.RecordBatch, chain: Chain, mode: Mode = "full") -> Cha
         ValueError: a column is missing or the mode is unknown.
     """
     if mode not in ("full", "first"):
-        raise ValueError(f"the funnel mode is full or first, not {mode!r}")
+        raise ValueError(f"the funnel mode must be full or first, not {mode!r}")
     missing = [name for name in chain.columns if name not in batch.schema.names]
     if missing:
         raise ValueError(
-            f"the filters need the columns {', '.join(missing)}, which the table lacks; "
+            f"the table lacks the columns {', '.join(missing)}, which the filters read; "
             "add them (null where unknown) or use a chain without their filters"
         )
     batch = batch.select(list(chain.columns))

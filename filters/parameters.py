@@ -55,7 +55,7 @@ def parse_parameter(filter_class: type[Filter], name: str, text: str) -> Any:
     if info.type in ("int", "float"):
         return _number(f"{filter_class.name}.{name}", info.type, value)
     if value not in info.type.split("|"):
-        raise ValueError(f"{filter_class.name}.{name} is one of {info.type}, not {text!r}")
+        raise ValueError(f"{filter_class.name}.{name} must be one of {info.type}, not {text!r}")
     return value
 
 
@@ -83,7 +83,7 @@ def _number(where: str, kind: str, text: str) -> int | float:
         return int(text) if kind == "int" else float(text)
     except ValueError:
         wanted = "a whole number" if kind == "int" else "a number"
-        raise ValueError(f"{where} is {wanted}, not {text!r}") from None
+        raise ValueError(f"{where} must be {wanted}, not {text!r}") from None
 
 
 def _type_name(hint: Any) -> str:

@@ -132,7 +132,7 @@ def build_chain(preset: str, settings: Mapping[str, str] | None = None) -> Chain
     for key, text in (settings or {}).items():
         filter_name, _, parameter_name = key.rpartition(".")
         if _rule(filter_name).name not in per_rule:
-            raise ValueError(f"preset {preset!r} does not use {filter_name!r}; drop {key!r}")
+            raise ValueError(f"preset {preset!r} does not use {filter_name!r}; leave out {key!r}")
         per_rule[filter_name][parameter_name] = text
     return Chain([build_filter(rule, per_rule[rule.name]) for rule in rules])
 

@@ -51,13 +51,13 @@ def filters_page() -> str:
     lines = [
         "# Filters",
         "",
-        "Made from the declarations by `make docs`. A rule gets rows in this order; the first that",
-        "rejects a row owns it. Safety rules also drop the URL from every other row.",
+        "Made from the declarations by `make docs`. Rules run in this order, and a rejection is",
+        "credited to the first failing rule. Safety rules also drop the URL from every other row.",
     ]
     for preset in filters.PRESETS.values():
         lines += ["", f"## Preset `{preset.name}`", "", preset.summary, ""]
         lines += [f"- {line}" for line in preset.deviations]
-        lines += ["", *_table(("rule", "reasons", "what it wants", "safety", "from"))]
+        lines += ["", *_table(("rule", "reasons", "what a kept row has", "safety", "from"))]
         for each in filters.describe(preset.name):
             reasons = ", ".join(f"`{reason}`" for reason in each.reasons)
             safety = "yes" if each.safety else ""

@@ -32,10 +32,10 @@ class AspectRatio(Filter):
     decides_on = "decoded"
 
     maximum: float = dataclasses.field(
-        default=6.0, metadata={"help": "longest allowed long side, in short sides"}
+        default=6.0, metadata={"help": "longest long side that is kept, in short sides"}
     )
     on_missing: OnMissing = dataclasses.field(
-        default="defer", metadata={"help": "a side is null, zero or negative"}
+        default="defer", metadata={"help": "what to do where a side is null, zero or negative"}
     )
 
     def __post_init__(self) -> None:

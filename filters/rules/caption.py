@@ -220,4 +220,4 @@ def _check_range(name: str, minimum: int, maximum: int) -> None:
 
 def _check_share(name: str, field: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name}.{field} is a share from 0 to 1, not {value}")
+        raise ValueError(f"{name}.{field} must be a share from 0 to 1, not {value}")

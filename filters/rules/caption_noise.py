@@ -101,16 +101,16 @@ class CaptionUrl(_PatternFilter):
 
     name = "caption.url"
     reasons = ("caption_url",)
-    summary = "The caption is more than web addresses."
+    summary = "The caption is not only web addresses."
     patterns = (_URL_ONLY,)
 
 
 class CaptionHash(_PatternFilter):
-    """Rejects captions that are nothing but hashes, UUIDs or numbers of 6 and more digits."""
+    """Rejects captions that are nothing but hashes, UUIDs or numbers of at least 6 digits."""
 
     name = "caption.hash"
     reasons = ("caption_hash",)
-    summary = "The caption is more than hashes, UUIDs and long numbers."
+    summary = "The caption is not only hashes, UUIDs and long numbers."
     patterns = (_HASH_ONLY,)
 
 
@@ -119,7 +119,7 @@ class CaptionDate(_PatternFilter):
 
     name = "caption.date"
     reasons = ("caption_date",)
-    summary = "The caption is more than a date or a time."
+    summary = "The caption is not only a date or a time."
     patterns = (_DATE_ONLY, _IS_DATED)
 
 

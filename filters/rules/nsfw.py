@@ -31,7 +31,7 @@ class NsfwScore(Filter):
     safety = True
 
     threshold: float = dataclasses.field(
-        default=0.5, metadata={"help": "lowest rejected score, 0 to 1"}
+        default=0.5, metadata={"help": "lowest score that is rejected, 0 to 1"}
     )
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class NsfwTag(Filter):
     def __post_init__(self) -> None:
         for tag in self.tags:
             if tag.upper() not in KNOWN_TAGS:
-                raise ValueError(f"nsfw.tag.tags knows {', '.join(KNOWN_TAGS)}, not {tag!r}")
+                raise ValueError(f"nsfw.tag.tags may be {', '.join(KNOWN_TAGS)}, not {tag!r}")
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Look the tag up; null and unknown tags are `nsfw.present`'s business."""
@@ -85,7 +85,8 @@ class NsfwPresent(Filter):
     summary = "There is a score from 0 to 1, or a known tag."
 
     on_missing: OnMissing = dataclasses.field(
-        default="drop", metadata={"help": "neither a score nor a known tag"}
+        default="drop",
+        metadata={"help": "what to do with a row without a score and without a known tag"},
     )
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:

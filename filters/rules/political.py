@@ -33,7 +33,7 @@ class PoliticalLexicon(Filter):
     data_files = (_LEXICON,)
 
     minimum_terms: int = dataclasses.field(
-        default=2, metadata={"help": "independent ambiguous terms that reject a caption"}
+        default=2, metadata={"help": "number of independent ambiguous terms that rejects a caption"}
     )
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _COLUMNS = ("url", "canonical_url")
-_ALLOW_HELP = "network blocks whose literal addresses are exempt, CIDR"
+_ALLOW_HELP = "network blocks in CIDR form whose literal addresses are exempt"
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+-]*):(?![0-9])")
 _AUTHORITY = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^:/?#]*)([^/?#]*)")
@@ -141,7 +141,7 @@ class UrlPort(Filter):
     summary = "The port is 80, 443, 8080 or 8443."
 
     ports: tuple[int, ...] = dataclasses.field(
-        default=(80, 443, 8080, 8443), metadata={"help": "allowed TCP ports"}
+        default=(80, 443, 8080, 8443), metadata={"help": "TCP ports that are kept"}
     )
     allow_addresses: tuple[str, ...] = dataclasses.field(default=(), metadata={"help": _ALLOW_HELP})
 
@@ -149,7 +149,7 @@ class UrlPort(Filter):
         parse_networks("url.port.allow_addresses", self.allow_addresses)
         for port in self.ports:
             if not 0 < port < 65536:
-                raise ValueError(f"url.port.ports are 1 to 65535, not {port}")
+                raise ValueError(f"url.port.ports must be from 1 to 65535, not {port}")
 
     def verdicts(self, batch: pa.RecordBatch) -> Verdict:
         """Parse the rows that give a port; no port means the scheme's own."""
@@ -191,7 +191,7 @@ class UrlLength(Filter):
     summary = "The URL has at most 2048 characters."
 
     maximum: int = dataclasses.field(
-        default=2048, metadata={"help": "longest allowed URL, characters"}
+        default=2048, metadata={"help": "longest kept URL, characters"}
     )
 
     def __post_init__(self) -> None:

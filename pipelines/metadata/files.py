@@ -38,7 +38,7 @@ _SUFFIXES = (".parquet", *TEXT_DELIMITERS)
 
 @dataclass(frozen=True)
 class Extent:
-    """The smallest part of a file that can be read alone."""
+    """The smallest part of a file that can be read on its own."""
 
     rows: int | None  # None: only parsing tells
     start: int  # parquet: row group; text: first byte
@@ -84,12 +84,12 @@ def expand(source: str, pattern: str) -> list[str]:
         filesystem, path = filesystem_of(pattern)
         if filesystem.isdir(path):
             path = path.rstrip("/") + "/*"
-        found = [
+        matches = [
             match if "file" in filesystem.protocol else filesystem.unstrip_protocol(match)
             for match in filesystem.glob(path)
         ]
     except FileNotFoundError:  # the bucket is absent
-        found = []
+        matches = []
     except (ImportError, ValueError) as error:
         raise ValueError(f"--input {source}={pattern}: {error}") from error
     except failures_of(pattern) as error:
@@ -97,11 +97,11 @@ def expand(source: str, pattern: str) -> list[str]:
             f"--input {source}={pattern}: {str(error) or type(error).__name__}; check the address "
             "and the credentials of this environment"
         ) from error
-    files = sorted(found) if "*" not in posixpath.basename(path) else _readable(found)
+    files = sorted(matches) if "*" not in posixpath.basename(path) else _readable(matches)
     if not files:
         raise ValueError(
-            f"--input {source}={pattern}: no such file; check the path, or quote the glob so "
-            "that the shell leaves it alone"
+            f"--input {source}={pattern}: no such file; check the path, and quote a glob so that "
+            "the shell does not expand it"
         )
     for file in files:
         if not file.removesuffix(_compression(file)).lower().endswith(_SUFFIXES):
@@ -109,9 +109,9 @@ def expand(source: str, pattern: str) -> list[str]:
     return files
 
 
-def _readable(found: Sequence[str]) -> list[str]:
+def _readable(paths: Sequence[str]) -> list[str]:
     suffixes = (*_SUFFIXES, *(text + zipped for text in TEXT_DELIMITERS for zipped in COMPRESSIONS))
-    return sorted(file for file in found if file.lower().endswith(suffixes))
+    return sorted(path for path in paths if path.lower().endswith(suffixes))
 
 
 def _compression(path: str) -> str:
@@ -158,21 +158,18 @@ def describe(
     """
     unique = sorted(set(paths))
     if len(unique) != len(paths):
-        raise ValueError(f"--input {source}: {_repeated(paths)} is named twice")
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise ValueError(f"--input {source}: {twice} is named twice")
     names = relative_names(unique)
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
-        found = list(
+        described = list(
             pool.map(
                 lambda pair: _describe_one(source, pair[0], pair[1], headerless),
                 zip(names, unique, strict=True),
             )
         )
-    readable = [each for each in found if isinstance(each, InputFile)]
-    return readable, [each for each in found if isinstance(each, Unreadable)]
-
-
-def _repeated(paths: Sequence[str]) -> str:
-    return next(path for path in paths if paths.count(path) > 1)
+    readable = [file for file in described if isinstance(file, InputFile)]
+    return readable, [file for file in described if isinstance(file, Unreadable)]
 
 
 def _describe_one(source: str, name: str, path: str, headerless: bool) -> InputFile | Unreadable:
@@ -197,17 +194,13 @@ def _describe_parquet(source: str, name: str, path: str) -> InputFile:
             raise pa.ArrowInvalid("the footer is longer than the file, or there is none")
         file.seek(size - 8 - footer_size)
         footer = file.read(footer_size + 8)
-        metadata = pq.read_metadata(_footer_only(footer))
+        # The parquet reader wants a magic number at the start, too.
+        metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer))
     extents = tuple(
         Extent(metadata.row_group(i).num_rows, i, i + 1) for i in range(metadata.num_row_groups)
     )
     names = tuple(metadata.schema.to_arrow_schema().names)
     return InputFile(source, name, path, size, hashlib.sha256(footer).hexdigest(), extents, names)
-
-
-def _footer_only(footer: bytes) -> pa.BufferReader:
-    # The parquet reader wants a magic number at the start too.
-    return pa.BufferReader(b"PAR1" + footer)
 
 
 def _describe_text(source: str, name: str, path: str, headerless: bool) -> InputFile:

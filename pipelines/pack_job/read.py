@@ -68,11 +68,12 @@ class ReadConfig:
         left_out: Counter[str] = Counter()
         facts: Counter[str] = Counter(records=0, images_missing=0, images_over_limit=0)
         rows = []
-        for number, found in self._records(item):
+        for number, record_or_bad in self._records(item):
             facts["records"] += 1
             running.rows_done += 1
             try:
-                rows.append(self._row(found, facts) | {"unit": item.number, "number": number})
+                row = self._row(record_or_bad, facts)
+                rows.append(row | {"unit": item.number, "number": number})
             except BadRecordError as error:
                 left_out[error.reason] += 1
         table = pa.Table.from_pylist(rows, READ)
@@ -90,26 +91,26 @@ class ReadConfig:
     def _records(self, item: ReadItem) -> Iterator[tuple[int, Record | Bad]]:
         reader = FORMATS[self.format].reader
         limit = None if self.limit is None else self.limit - item.unit.first_row
-        found = enumerate(itertools.islice(reader(item.unit, self.options), limit))
-        return ((n, each) for n, each in found if n % item.parts == item.part)
+        records = enumerate(itertools.islice(reader(item.unit, self.options), limit))
+        return ((n, record) for n, record in records if n % item.parts == item.part)
 
-    def _row(self, found: Record | Bad, facts: Counter[str]) -> dict[str, Any]:
-        if isinstance(found, Bad):
-            raise BadRecordError(found.reason, found.detail)
-        if found.origin.coco_id in self.options.exclude:
-            raise BadRecordError("excluded", f"image {found.origin.image_id}")
-        images = [self.options.images.get(name) for name in found.images]
-        if "items" in found.fields:
+    def _row(self, record: Record | Bad, facts: Counter[str]) -> dict[str, Any]:
+        if isinstance(record, Bad):
+            raise BadRecordError(record.reason, record.detail)
+        if record.origin.coco_id in self.options.exclude:
+            raise BadRecordError("excluded", f"image {record.origin.image_id}")
+        images = [self.options.images.get(name) for name in record.images]
+        if "items" in record.fields:
             keep = [image is not None for image in images]
             facts["images_missing"] += keep.count(False)
             if not any(keep):
-                raise BadRecordError("image_missing", f"none of {found.images}")
+                raise BadRecordError("image_missing", f"none of {record.images}")
             over = np.cumsum(keep) > self.max_images
             facts["images_over_limit"] += int((over & keep).sum())
             keep = [kept and not late for kept, late in zip(keep, over.tolist(), strict=True)]
-            found = with_images(found, keep)
+            record = with_images(record, keep)
             images = [image for image, kept in zip(images, keep, strict=True) if kept]
-        return _planned(found, images)
+        return _planned(record, images)
 
     def _buckets(self, table: pa.Table) -> Any:
         keys = pa.concat_arrays([pa.array([], pa.string()), *table.column("key").chunks])
@@ -118,31 +119,32 @@ class ReadConfig:
         return (key_words(keys)[:, 0] & np.uint64(self.num_buckets - 1)).astype(np.uint32)
 
 
-def _planned(found: Record, images: Sequence[bytes | None]) -> dict[str, Any]:
+def _planned(record: Record, images: Sequence[bytes | None]) -> dict[str, Any]:
     present = [image for image in images if image is not None]
     if len(present) < len(images):
-        raise BadRecordError("image_missing", f"not all of {found.images}")
-    if found.size_px is not None:
-        _check_shape(found.size_px, present[0])
-    record = found.to_json().decode()
+        raise BadRecordError("image_missing", f"not all of {record.images}")
+    if record.size_px is not None:
+        _check_shape(record.size_px, present[0])
+    record_json = record.to_json().decode()  # first: half a surrogate pair has no key either
     return {
-        "key": image_key(hashlib.sha256(b"".join(present)).hexdigest(), found.text),
-        "source": found.origin.source,
-        "source_file": found.origin.source_file,
-        "source_row": found.origin.source_row,
+        "key": image_key(hashlib.sha256(b"".join(present)).hexdigest(), record.text),
+        "source": record.origin.source,
+        "source_file": record.origin.source_file,
+        "source_row": record.origin.source_row,
         "image_sha256": [hashlib.sha256(image).hexdigest() for image in present],
-        "record": record,
+        "record": record_json,
     }
 
 
 def _check_shape(size_px: tuple[int, int], image: bytes) -> None:
-    """An image of another shape is another image, or one that was turned or cut."""
-    found = size_of(image)
-    if found is None:
-        return  # no image: decoding will say why
+    """Refuse an image of another shape: it is another image, or was turned or cut."""
+    actual_px = size_of(image)
+    if actual_px is None:
+        return  # not an image: decoding will say why
     if min(size_px) <= 0:
         raise BadRecordError("image_differs", f"{size_px} px are annotated")
-    ratio = (size_px[0] * found[1]) / (size_px[1] * found[0])
+    ratio = (size_px[0] * actual_px[1]) / (size_px[1] * actual_px[0])
     if abs(ratio - 1) > _SAME_SHAPE:
-        said = f"{size_px[0]} x {size_px[1]} px are annotated"
-        raise BadRecordError("image_differs", f"{said}, the image has {found[0]} x {found[1]}")
+        annotated, actual = (f"{width} x {height}" for width, height in (size_px, actual_px))
+        detail = f"{annotated} px are annotated, the image has {actual}"
+        raise BadRecordError("image_differs", detail)

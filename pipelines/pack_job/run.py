@@ -34,19 +34,19 @@ class PackRun(StagedRun):
 
     def read(self) -> None:
         """Read the annotations, and every image for its sha256."""
-        found = self.request.fingerprint
-        results = self.plan_and_run(found, self.request.read, self.request.read_items())
-        records = sum(each.result["records"] for each in results)
-        readable = sum(each.result["readable"] for each in results)
+        request = self.request
+        results = self.plan_and_run(request.fingerprint, request.read, request.read_items())
+        records = sum(done.result["records"] for done in results)
+        readable = sum(done.result["readable"] for done in results)
         self.close_stage("read", records, readable, total(results, "left_out"))
         self._count(results)
 
     def mix(self) -> None:
         """Deduplicate, order and plan the shards."""
-        found = self.request.mix_fingerprint(self.fingerprints["read"])
-        results = self.plan_and_run(found, self.request.mix, self._mix_items(), per_file=1)
-        readable = sum(each.result["readable"] for each in results)
-        planned = sum(each.result["planned"] for each in results)
+        fingerprint = self.request.mix_fingerprint(self.fingerprints["read"])
+        results = self.plan_and_run(fingerprint, self.request.mix, self._mix_items(), per_file=1)
+        readable = sum(done.result["readable"] for done in results)
+        planned = sum(done.result["planned"] for done in results)
         self.close_stage("mix", readable, planned, total(results, "left_out"))
         if not planned:
             why = ", ".join(f"{n} {c:,}" for n, c in self.lines[0].left_out.items()) or "no record"
@@ -54,10 +54,10 @@ class PackRun(StagedRun):
 
     def pack(self) -> None:
         """Write the shards."""
-        found = self.request.pack_fingerprint(self.fingerprints["mix"])
-        results = self.plan_and_run(found, self.request.pack, self._pack_items())
-        planned = sum(each.result["planned"] for each in results)
-        samples = sum(each.result["samples"] for each in results)
+        fingerprint = self.request.pack_fingerprint(self.fingerprints["mix"])
+        results = self.plan_and_run(fingerprint, self.request.pack, self._pack_items())
+        planned = sum(done.result["planned"] for done in results)
+        samples = sum(done.result["samples"] for done in results)
         self.close_stage("pack", planned, samples, total(results, "outcomes"))
         self._count(results)
         written = Manifest(
@@ -66,20 +66,20 @@ class PackRun(StagedRun):
             level=self.request.format.level,
             counts=self.counts(),
             fingerprints=dict(self.fingerprints),
-            shards=tuple(shard_entry(each) for each in results),
+            shards=tuple(shard_entry(done) for done in results),
         )
         self.store.write("README.md", render(written).encode())
         manifest.write(self.store, written)
 
     def summary(self) -> list[str]:
         """Return the accounting of the stages, and what became of images."""
-        told = [f"{'stage':<10}{'in':>14}{'out':>14}  left out"]
+        lines = [f"{'stage':<10}{'in':>14}{'out':>14}  left out"]
         for line in self.lines:
             left = ", ".join(f"{name} {count:,}" for name, count in line.left_out.items() if count)
-            told.append(f"{line.stage:<10}{line.into:>14,}{line.out:>14,}  {left or 'nothing'}")
+            lines.append(f"{line.stage:<10}{line.into:>14,}{line.out:>14,}  {left or 'nothing'}")
         images = ", ".join(f"{name} {self.facts[name]:,}" for name in _IMAGE_FACTS)
         return [
-            *told,
+            *lines,
             f"{self.request.format.level} samples; {images}",
             f"output: {self.store.root}",
         ]
@@ -95,7 +95,7 @@ class PackRun(StagedRun):
             f"{request.format.level}",
             f"{len(request.units):,} parts of the input, {size / 1e6:,.1f} MB of annotations, "
             f"{items:,} items to read",
-            f"images in {', '.join(request.pack.images.places) or 'no place: the set has none'}",
+            f"images in {', '.join(request.pack.images.places) or 'no folder: the set has none'}",
             f"planned or done already: {', '.join(done) or 'nothing'}",
         ]
 
@@ -112,15 +112,15 @@ class PackRun(StagedRun):
         rundir.write_run_json(self.store, "pack", command, options, {"inputs": inputs})
 
     def _count(self, results: Sequence[Done]) -> None:
-        for each in results:
-            self.facts.update({name: each.result.get(name, 0) for name in _IMAGE_FACTS})
+        for done in results:
+            self.facts.update({name: done.result.get(name, 0) for name in _IMAGE_FACTS})
 
     def _mix_items(self) -> Iterator[BucketItem]:
-        done = read_results(self.store, "read", trim=lambda result: {SIZES: result[SIZES]})
-        files = [f"buckets/{each.name}.arrows" for each in done]
-        return bucket_items(files, [each.result[SIZES] for each in done])
+        results = read_results(self.store, "read", trim=lambda result: {SIZES: result[SIZES]})
+        files = [f"buckets/{done.name}.arrows" for done in results]
+        return bucket_items(files, [done.result[SIZES] for done in results])
 
     def _pack_items(self) -> Iterator[PlannedShard]:
-        done = read_results(self.store, "mix")
-        planned = ((each.name, each.result["planned"]) for each in done)
+        results = read_results(self.store, "mix")
+        planned = ((done.name, done.result["planned"]) for done in results)
         return planned_shards(planned, self.values.shard_size)
