@@ -1,7 +1,8 @@
-"""`python -m pipelines.pack`: annotated sets in, shards of their level out.
+"""`python -m pipelines.pack`: turns annotated sets into shards.
 
-Records by a reader for each published form, one row per key, images stored as the filter job
-stores them. The same command again resumes; docs/packing.md lists formats and reasons.
+A reader for each published format makes records; of equal keys one record is kept, and images
+are stored as the filter job stores them. The same command resumes a run; docs/packing.md lists
+the formats, and the reasons for records that are left out.
 """
 
 from __future__ import annotations
