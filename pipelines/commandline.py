@@ -73,8 +73,6 @@ def launch_of(parsed: Parsed, store: Store) -> Launch:
             raise ValueError(
                 f"--{removing} with --num_tasks would remove what other launchers write"
             )
-    if local:
-        values.workers = values.workers or 1
     return Launch(
         store=store,
         beam_flags=parsed.beam,
@@ -87,4 +85,6 @@ def launch_of(parsed: Parsed, store: Store) -> Launch:
         lease_s=values.lease_s,
         stall_timeout_s=values.stall_timeout_s,
         launcher_pid=os.getpid() if local else None,
+        allow_library_change=values.allow_library_change,
+        gc_min_age_s=values.gc_min_age_s,
     )

@@ -30,9 +30,10 @@ def _run(parsed: Parsed, argv: Sequence[str]) -> None:
 
     values = parsed.values
     request = settings.request(values)  # every mistake before any work
-    launch = launch_of(parsed, rundir.open_output(values.output, "pack"))
+    store = rundir.open_output(values.output, "pack", overwrite=values.overwrite)
+    launch = launch_of(parsed, store)
     settings.check_output(launch.store, request)
-    run = PackRun(values, launch, request)
+    run = PackRun(launch, request)
     if values.dry_run:
         say(*run.plan())
         return
