@@ -33,13 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.download", __doc__, _OPTIONS)
     parsed = parse(parser, argv, _OPTIONS)
-    return report_errors(lambda: _run(parsed))
+    return report_errors(lambda: _run(parsed), verbose=parsed.values.verbose)
 
 
 def _run(parsed: Parsed) -> None:
     store = rundir.open_output(parsed.values.output, "filter")
     launch = launch_of(parsed, store)
-    recorded = rundir.read_run_json(store)
+    recorded = rundir.read_run_json(store, needed=("rule_settings", "unreadable_inputs"))
     request = FilterRequest.of(
         {**vars(parsed.values), **recorded["options"]}, store.url(rundir.RUN_JSON)
     )

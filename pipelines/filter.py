@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.filter", __doc__, JOB_OPTIONS)
     parsed = parse(parser, argv, JOB_OPTIONS)
-    return report_errors(lambda: _run(parsed, argv))
+    return report_errors(lambda: _run(parsed, argv), verbose=parsed.values.verbose)
 
 
 def _run(parsed: Parsed, argv: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.ground", __doc__, GROUND_OPTIONS)
     parsed = parse(parser, argv, GROUND_OPTIONS)
-    return report_errors(lambda: _run(parsed, argv))
+    return report_errors(lambda: _run(parsed, argv), verbose=parsed.values.verbose)
 
 
 def _run(parsed: Parsed, argv: Sequence[str]) -> None:

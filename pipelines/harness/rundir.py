@@ -38,8 +38,8 @@ _FOLDERS = [
 ]
 _JOB_BY_OPTION = {"preset": "filter", "detector": "ground", "format": "pack"}
 """Runs begun by an older version do not name their job; an option that only it has does."""
-_FIELDS = {"contract_version": int, "command": list, "options": dict, "library_changes": list}
-"""What the `run.json` of every job has."""
+_FIELDS = {"contract_version": int, "command": list, "library_changes": list}
+"""What else the `run.json` of every job has."""
 _FILES = ("manifest.json", "README.md", "report.html", RUN_JSON)
 
 
@@ -74,7 +74,7 @@ def open_output(output: str | None, job: str, *, overwrite: bool = False) -> Sto
             "another --output"
         )
     if not overwrite:
-        _check_version(store, recorded)
+        _check_release(store, recorded)
     return store
 
 
@@ -145,15 +145,22 @@ def write_run_json(
     store.create(RUN_JSON, encode(recorded))
 
 
-def read_run_json(store: Store) -> dict[str, Any]:
+def read_run_json(store: Store, needed: Sequence[str] = ()) -> dict[str, Any]:
     """Return what `write_run_json` recorded.
+
+    Args:
+        store: The run.
+        needed: Facts of its job that must be there.
 
     Raises:
         ValueError: This is not a run directory, or it is damaged or of another contract version.
     """
     recorded = _read(store)
     _job_of(store, recorded)
-    _check_version(store, recorded)
+    _check_release(store, recorded)
+    for name in needed:
+        if name not in recorded:
+            raise ValueError(f"{store.url(RUN_JSON)} has no field {name!r}; {_START_AGAIN}")
     return recorded
 
 
@@ -167,15 +174,15 @@ def _read(store: Store) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise ValueError(f"{place} is not JSON ({error}); {_START_AGAIN}") from error
-    if not isinstance(recorded, dict):
-        raise ValueError(f"{place} is not a JSON object; {_START_AGAIN}")
-    for name, kind in _FIELDS.items():
-        if not isinstance(recorded.get(name), kind):
-            raise ValueError(f"{place} has no field {name!r} of a run; {_START_AGAIN}")
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("options"), dict):
+        raise ValueError(f"{place} is not the record of a run; {_START_AGAIN}")
     return recorded
 
 
-def _check_version(store: Store, recorded: Mapping[str, Any]) -> None:
+def _check_release(store: Store, recorded: Mapping[str, Any]) -> None:
+    for name, kind in _FIELDS.items():
+        if not isinstance(recorded.get(name), kind):
+            raise ValueError(f"{store.url(RUN_JSON)} has no field {name!r}; {_START_AGAIN}")
     version = recorded["contract_version"]
     if version != CONTRACT_VERSION:
         raise ValueError(

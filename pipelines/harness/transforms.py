@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipelines.harness.failures import handed_on
 from pipelines.harness.worker import Work, do_item, end_with_launcher
 
 
@@ -62,7 +63,10 @@ class _DoItem(beam.DoFn):
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _finish_one(self) -> Iterator[str]:
-        name = self._pending.popleft().result()
+        try:
+            name = self._pending.popleft().result()
+        except Exception as error:
+            raise handed_on(error) from error
         if name is not None:
             self._done.inc()
             yield name
