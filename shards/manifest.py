@@ -93,9 +93,12 @@ def read(store: Store) -> Manifest:
             f"{store.url(NAME)}: no manifest; the run is not finished. Run the same command "
             "again to finish it"
         ) from None
-    if values["contract_version"] != CONTRACT_VERSION:
+    except ValueError as error:
+        raise ValueError(f"{store.url(NAME)} is not JSON ({error}); write the run again") from error
+    version = values.get("contract_version") if isinstance(values, dict) else None
+    if version != CONTRACT_VERSION:
         raise ValueError(
-            f"{store.url(NAME)}: contract version {values['contract_version']}, this is version "
+            f"{store.url(NAME)}: contract version {version}, this is version "
             f"{CONTRACT_VERSION}; use the release that wrote it, or write the run again"
         )
     # Runs written before there were levels hold images and captions.
@@ -105,5 +108,11 @@ def read(store: Store) -> Manifest:
             f"{store.url(NAME)}: level {level!r} is none of {', '.join(LEVELS)}; "
             "use the release that wrote it"
         )
-    values["shards"] = tuple(ShardEntry(**shard) for shard in values["shards"])
-    return Manifest(**values)
+    try:
+        values["shards"] = tuple(ShardEntry(**shard) for shard in values["shards"])
+        return Manifest(**values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{store.url(NAME)}: another layout ({error}); use the release that wrote it, or write "
+            "the run again"
+        ) from error

@@ -36,7 +36,6 @@ STAGE = "labels"
 PART_ROWS = 1000
 """Samples of a part: what is lost where a process dies."""
 
-_UPSAMPLED_AT_LEAST = 100  # images from which on a share means something
 _MOST_UPSAMPLED = 0.5
 
 
@@ -73,6 +72,7 @@ class LabelsConfig:
     floor: float  # boxes with a lower score are not recorded
     batch: int  # images that the detector is given at a time
     allow_upsampled: bool
+    upsampled_from: int = 100  # images from which on a share of enlarged ones means something
     stage: str = STAGE
 
     def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
@@ -184,7 +184,7 @@ class _Part:
         """Stop before weeks are spent on images that the detector has to enlarge."""
         seen = [row["upsampled"] for row in self.rows.values() if row["upsampled"] is not None]
         if (
-            len(seen) >= _UPSAMPLED_AT_LEAST
+            len(seen) >= self.config.upsampled_from
             and sum(seen) > _MOST_UPSAMPLED * len(seen)
             and not self.config.allow_upsampled
         ):

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.filter_job import settings
+from pipelines.filter_job import settings, totals
+from pipelines.filter_job.totals import FilterTotals
 from pipelines.ground_job import settings as ground
-from pipelines.harness import accounting, planfile
-from pipelines.harness.accounting import AccountingError, FilterTotals, Line
+from pipelines.harness import planfile
+from pipelines.harness.accounting import AccountingError, Line
 from pipelines.harness.launch import read_results
 from pipelines.pack_job import run as pack
 from pipelines.report_page.runs import ReportedRun
@@ -136,14 +137,15 @@ def filter_totals(
     """Add up the done-markers of the filter stage, and compare them with the manifest's line."""
     if planfile.read_head(run.store, "filter") is None:
         return None, []
-    results = [done.result for done in read_results(run.store, "filter")]
+    done = read_results(run.store, "filter", trim=totals.without_segments)
+    results = [item.result for item in done]
     try:
-        totals = accounting.filter_totals(results)
+        counted = totals.filter_totals(results)
     except AccountingError as error:
         return None, [Check(str(error), False)]
-    found = totals.line
+    found = counted.line
     what = (
         f"the done-markers of filter ({len(results):,}) add up to {found.into:,} selected, "
         f"{found.out:,} kept and the same reasons"
     )
-    return totals, [Check(what, found in lines)]
+    return counted, [Check(what, found in lines)]

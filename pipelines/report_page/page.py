@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from filters import FILTERS
 from pipelines.filter_job.funnel import RuleCount, funnel
-from pipelines.harness.accounting import FilterTotals
+from pipelines.filter_job.totals import FilterTotals
 from pipelines.report_page import accounts, charts, learning
 from pipelines.report_page.accounts import Check, Equation
 from pipelines.report_page.grounded import GroundedSample, grounded_sample

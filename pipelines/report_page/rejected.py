@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters import FILTERS
+from pipelines.filter_job.totals import UNREADABLE_ROWS
 from pipelines.harness import planfile
-from pipelines.harness.accounting import UNREADABLE_ROWS, Line
+from pipelines.harness.accounting import Line
 from pipelines.report_page.runs import ReportedRun
 from pipelines.report_page.samples import Origin, origin
 from pipelines.report_page.words import shown
