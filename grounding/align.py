@@ -15,7 +15,7 @@ import numpy as np
 
 from grounding import geometry
 from grounding.detector import Detection
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grounding.samples import BoxRow, Grounding
 from shards.files import parquet
 from shards.files.store import Store
-from shards.phrases import Phrase
+from shards.grounded import BoxRow, Grounding, Phrase
 
 _MARKERS = "stats/labels"
 
@@ -72,7 +71,7 @@ def open_labels(folder: str | os.PathLike[str]) -> Labels:
 def _grounding(
     phrases: Sequence[Mapping[str, Any]], boxes: Sequence[Mapping[str, Any]]
 ) -> Grounding:
-    records = tuple(Phrase.from_json(each) for each in phrases)
+    records = tuple(Phrase(**each) for each in phrases)
     asked = [each for each in records if each.drop_reason is None]
     rows = tuple(_row(asked[box["phrase"]], box) for box in boxes)
     return Grounding(rows, (), records)

@@ -19,17 +19,9 @@ from grounding import metrics
 from grounding.annotated import grit
 from grounding.detector import Detection, Detector
 from grounding.metrics import Agreement, Localised, Ratio
-from grounding.samples import (
-    BoxRow,
-    GroundedSample,
-    Grounding,
-    Span,
-    boxes_by_span,
-    parse,
-    raw_samples,
-    samples,
-)
+from grounding.samples import raw_samples, samples
 from shards import Dataset, RawSample
+from shards.grounded import BoxRow, GroundedSample, Grounding, Span, boxes_by_span, parse
 from shards.image import ImageError, decode
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Literal
 
 from shards.boxtext import Box
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 _ANAPHORS = frozenset((
     "another", "other", "others", "same", "such", "each", "either", "neither", "second", "third",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from shards.grounded import Phrase
 from shards.manifest import Manifest
-from shards.phrases import Phrase
 from shards.sample import FLOAT_FIELDS, ImageSample
 
 _MOST_IMAGES = 6  # of a sample that are declared; a loader that goes by the card sees no more

@@ -30,6 +30,7 @@ class Record:
     sample: ImageSample
     image: bytes  # encoded, as stored
     text: bytes  # content of .txt
+    json: bytes  # content of .json: the sample, and what its level adds
 
 
 def read(run: str | os.PathLike[str] | Store) -> Iterator[Record]:
@@ -102,7 +103,7 @@ def _record(parts: dict[str, bytes], where: str) -> Record:
     if not {"txt", "json"} < parts.keys():
         raise CorruptShardError(f"{where} has {sorted(parts)}; expected an image, txt and json")
     (image,) = parts.keys() - {"txt", "json"}
-    return Record(decode_json(parts["json"]), parts[image], parts["txt"])
+    return Record(decode_json(parts["json"]), parts[image], parts["txt"], parts["json"])
 
 
 def read_sidecar(store: Store, shard: ShardEntry) -> pa.Table:

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from grounding.samples import (
+from grounding.samples import unparsed_phrase
+from shards.grounded import (
     BadGroundingError,
     Box,
     BoxRow,
@@ -25,7 +26,6 @@ from grounding.samples import (
     Span,
     check_spans,
     encode,
-    unparsed_phrase,
 )
 from shards.identity import image_key
 from shards.image import PROFILES, ImageError, StoreSpec, store
@@ -256,7 +256,7 @@ def _made(record: Annotated, image: bytes | None, spec: StoreSpec) -> MadeSample
     original = stored.original_width, stored.original_height
     _check_size(record, *original)
     common = _common(record, sha256, (stored.width, stored.height), original)
-    encoded = encode(GroundedSample(common, _grounding(record)))
+    encoded = encode(GroundedSample(common, grounding_of(record)))
     members = {spec.encode_format: stored.data, "txt": common.caption.encode(), "json": encoded}
     return MadeSample(asdict(common), members)
 
@@ -299,7 +299,8 @@ def _common(
     )
 
 
-def _grounding(record: Annotated) -> Grounding:
+def grounding_of(record: Annotated) -> Grounding:
+    """Return the boxes of a record, as of noun chunks and of expressions, with score 1."""
     phrases = sorted(record.phrases, key=lambda phrase: phrase.span)
     rows = tuple(
         BoxRow(phrase.start, phrase.end, *box, 1.0)

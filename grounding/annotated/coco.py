@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from grounding.samples import GroundedSample, open_grounded, parse, raw_samples, unparsed_phrase
+from grounding.samples import open_grounded, raw_samples, unparsed_phrase
+from shards.grounded import GroundedSample, parse
 from shards.sample import compact_json
 
 

@@ -22,7 +22,7 @@ from grounding.annotated.annotations import (
     joined,
     relative_box,
 )
-from grounding.samples import BadGroundingError, Box
+from shards.grounded import BadGroundingError, Box
 
 SOURCE = "flickr30k_entities"
 

@@ -14,16 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grounding.samples import (
-    BadGroundingError,
-    BoxRow,
-    GroundedSample,
-    Grounding,
-    Span,
-    box_rows,
-    unparsed_phrase,
-)
+from grounding.samples import unparsed_phrase
 from shards.files import parquet
+from shards.grounded import BadGroundingError, BoxRow, GroundedSample, Grounding, Span, box_rows
 from shards.sample import ImageSample
 
 _ROWS = pa.list_(pa.list_(pa.float64()))

@@ -23,7 +23,7 @@ from grounding.annotated.annotations import (
     of_split,
     relative_box,
 )
-from grounding.samples import BadGroundingError
+from shards.grounded import BadGroundingError
 
 _UNPICKLING = (
     pickle.UnpicklingError,

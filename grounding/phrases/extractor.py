@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from grounding.phrases.chunks import Chunk, fingerprint
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 LEXICON = "lexicon"
 """In place of a model: the chunker that needs none."""

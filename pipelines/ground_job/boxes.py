@@ -27,7 +27,7 @@ from shards.dataset import Dataset
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 from shards.sample import compact_json
 from shards.sample_error import SampleError
 from shards.schema import BOXED
@@ -97,7 +97,7 @@ class BoxesConfig:
                 if label["outcome"] != LabelOutcome.LABELLED:
                     continue
                 row = place[label["key"]]
-                found = [Phrase.from_json(each) for each in phrases[row]["phrases"]]
+                found = [Phrase(**each) for each in phrases[row]["phrases"]]
                 labels = align(found, detections(found, label["boxes"]), self.rules)
                 counts.add(found, labels, label["boxes"])
                 if labels.boxes < self.min_boxes:

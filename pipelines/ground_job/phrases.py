@@ -23,7 +23,7 @@ from shards.dataset import Dataset
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 from shards.sample_error import SampleError
 from shards.schema import PHRASES
 from shards.shard_index import load_index

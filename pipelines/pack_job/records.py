@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from grounding.annotated.annotations import Annotated, check
-from grounding.samples import BadGroundingError, Box, BoxRow, unparsed_phrase
+from grounding.annotated.annotations import Annotated, check, grounding_of
+from shards.grounded import BadGroundingError, Box
 
 IMAGE_MARK = "<image>"
 BOXES_MARK = "<boxes>"
@@ -183,27 +183,12 @@ def grounded(found: Annotated, image: str, origin: Origin) -> Record:
         check(found)
     except BadGroundingError as error:
         raise BadRecordError(error.reason, error.detail) from error
-    phrases = sorted(found.phrases, key=lambda phrase: phrase.span)
-    rows = [
-        list(BoxRow(phrase.start, phrase.end, *box, 1.0))
-        for phrase in phrases
-        for box in phrase.boxes_xyxy
-    ]
-    fields: dict[str, Any] = {
-        "noun_chunks": rows,
-        "ref_exps": rows,
-        "phrases": [unparsed_phrase(found.caption, p.span, p.span).to_json() for p in phrases],
-    }
-    if any(phrase.categories for phrase in phrases):
-        fields["phrase_categories"] = [
-            [*phrase.span, list(phrase.categories)] for phrase in phrases if phrase.categories
-        ]
     known = found.width_px is not None and found.height_px is not None
     return Record(
         origin=origin,
         text=found.caption,
         images=(image,),
-        fields=fields,
+        fields=grounding_of(found).to_json(),
         size_px=(found.width_px, found.height_px) if known else None,  # type: ignore[arg-type]
     )
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from grounding.samples import BoxRow, Grounding, Span, boxes_by_span, parse
 from pipelines.report_page.samples import Origin, origin
 from pipelines.report_page.svg import Svg, element, rect
 from pipelines.report_page.thumbnails import thumbnail
 from pipelines.report_page.words import CAPTION_CHARS, shown
 from shards.access import RawSample
+from shards.grounded import BoxRow, Grounding, Span, boxes_by_span, parse
 
 COLOURS = 8
 """Classes `p0` … of the style sheet."""
@@ -76,8 +76,8 @@ def grounded_sample(raw: RawSample) -> GroundedSample:
 
 def _dropped(grounding: Grounding, boxed: Mapping[Span, Sequence[BoxRow]]) -> dict[Span, str]:
     """Return why the phrases without a box have none."""
-    spans = ((phrase, (phrase.start, phrase.end)) for phrase in grounding.phrases)
-    return {span: phrase.drop_reason or NO_BOX for phrase, span in spans if span not in boxed}
+    without = (phrase for phrase in grounding.phrases if phrase.span not in boxed)
+    return {phrase.span: phrase.drop_reason or NO_BOX for phrase in without}
 
 
 def pieces(caption: str, colours: Mapping[Span, int], dropped: Mapping[Span, str]) -> list[Piece]:

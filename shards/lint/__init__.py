@@ -1,4 +1,4 @@
-"""Checks that a run keeps the contract: files, counts, checksums, captions, images, offsets.
+"""Checks that a run keeps the contract: files, counts, checksums, captions, boxes, images, offsets.
 
 Goes in: a finished run. Comes out: findings, each naming shard and key. No finding means
 that every reader of the contract may rely on it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from shards.files.parquet import storage_schema
 from shards.files.store import Store
 from shards.identity import canonical_urls, image_key, keys
 from shards.image import ImageError, decode
+from shards.lint.grounded import grounded_breaches
 from shards.lint.levels import LevelRecord, breaches, read_level_shard
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome
@@ -98,7 +100,7 @@ def lint_shard(
     for key in rows.keys() & records.keys():
         where = f"{shard.tar} {key}"
         found = (
-            _sample(records[key], rows[key], extension)
+            _sample(records[key], rows[key], level, extension)
             if pictured
             else _of_level(records[key], rows[key], level, extension)
         )
@@ -124,7 +126,7 @@ def _sidecar_findings(shard: ShardEntry, sidecar: pa.Table) -> Iterator[Finding]
         yield Finding(shard.sidecar, "keys are not unique and in order")
 
 
-def _sample(record: Record, row: dict[str, Any], extension: str) -> Iterator[str]:
+def _sample(record: Record, row: dict[str, Any], level: str, extension: str) -> Iterator[str]:
     sample = record.sample
     if record.text != sample.caption.encode():
         yield ".txt and the caption of .json differ"
@@ -133,6 +135,8 @@ def _sample(record: Record, row: dict[str, Any], extension: str) -> Iterator[str
     raw = sample.caption if sample.caption_raw is None else sample.caption_raw
     if sample.url is not None and _key(sample.url, raw) != sample.key:
         yield "the key is not that of its URL and caption"
+    if level == "grounded":
+        yield from grounded_breaches(json.loads(record.json), sample.caption)
     yield from _stored_image(record.image, (sample.width, sample.height), extension)
 
 

@@ -7,21 +7,27 @@ from typing import Any
 
 from cogvlm.data.tasks.reasons import Skip, SkipReason
 from shards import boxtext
+from shards.grounded import BadGroundingError, BoxRow
 
 _HUGE = 1e9  # no place of a caption and no coordinate is that far off
 _FAR_OUT = -1, 2  # boxes may reach over the border of an image; pixels reach further
 
 
-def box_rows(fields: Mapping[str, Any], name: str) -> list[list[float]]:
-    """Return `noun_chunks` or `ref_exps`: rows [start, end, x0, y0, x1, y1, score].
+def box_rows(fields: Mapping[str, Any], name: str) -> list[BoxRow]:
+    """Return `noun_chunks` or `ref_exps`.
+
+    Boxes may still reach over the border or be flat: training cuts and drops them.
 
     Raises:
-        Skip: They are not that.
+        Skip: They are not rows of seven finite numbers.
     """
     rows = fields.get(name) or []
-    if not isinstance(rows, list) or not all(are_numbers(row, 7) for row in rows):
-        raise Skip(SkipReason.BAD_BOXES, f"{name} is no list of rows of seven finite numbers")
-    return rows
+    if not isinstance(rows, list):
+        raise Skip(SkipReason.BAD_BOXES, f"{name} is not a list of rows")
+    try:
+        return [BoxRow.read(row) for row in rows]
+    except BadGroundingError as error:
+        raise Skip(SkipReason.BAD_BOXES, f"{name}: {error.detail}") from error
 
 
 def conversation(fields: Mapping[str, Any]) -> list[dict[str, Any]]:

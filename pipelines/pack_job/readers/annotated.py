@@ -18,10 +18,10 @@ from grounding.annotated.annotations import (
     joined,
     relative_box,
 )
-from grounding.samples import BadGroundingError, Box
 from pipelines.pack_job.readers.lines import whole
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import Bad, BadRecordError, Origin, Record, grounded
+from shards.grounded import BadGroundingError, Box
 
 COCO_NAMES = "COCO_train2014_{:0>12}.jpg"
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from grounding.annotated.annotations import Annotated, AnnotatedPhrase, cleaned, relative_box
-from grounding.samples import BadGroundingError, Box
 from pipelines.pack_job.readers.lines import Raw, rows, tried
 from pipelines.pack_job.reading import ReadOptions, Unit
 from pipelines.pack_job.records import (
@@ -24,6 +23,7 @@ from pipelines.pack_job.records import (
     objects_of,
     text_of,
 )
+from shards.grounded import BadGroundingError, Box
 
 BOX_FORMATS = ("xyxy_px", "xywh_px", "xyxy_1", "xyxy_1000")
 

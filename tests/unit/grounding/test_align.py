@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from grounding.align import BoxOutcome, LabelRules, Labels, align
 from grounding.detector import Detection
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 LEFT, RIGHT = (0.1, 0.2, 0.3, 0.4), (0.5, 0.5, 0.9, 0.8)
 NAN, INF = float("nan"), float("inf")

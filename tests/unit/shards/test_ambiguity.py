@@ -8,7 +8,7 @@ import pytest
 
 from shards.ambiguity import AmbiguityOptions, AmbiguityReason, ambiguous, named_boxes, phrase_at
 from shards.boxtext import Box
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 LEFT, RIGHT = (0.1, 0.2, 0.3, 0.4), (0.5, 0.5, 1.0, 1.0)
 WHOLE = (0.0, 0.0, 1.0, 0.96)

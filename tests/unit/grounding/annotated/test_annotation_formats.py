@@ -22,7 +22,8 @@ from grounding.annotated.annotations import (
     joined,
     relative_box,
 )
-from grounding.samples import BadGroundingError, unparsed_phrase
+from grounding.samples import unparsed_phrase
+from shards.grounded import BadGroundingError
 
 BOTH = ((0.1, 0.1, 0.3, 0.9), (0.5, 0.1, 1.0, 1.0))
 
