@@ -295,12 +295,12 @@ def _rows(span: Span, found: Detection) -> list[BoxRow]:
 
 
 def _spans(grounding: Grounding) -> set[Span]:
-    return {(each.start, each.end) for each in grounding.phrases if each.drop_reason is None}
+    return {phrase.span for phrase in grounding.phrases if phrase.is_kept}
 
 
 def _heads(grounding: Grounding) -> set[Span]:
-    kept = (each for each in grounding.phrases if each.drop_reason is None)
-    return {(each.head_start, each.head_end) for each in kept}
+    kept = (phrase for phrase in grounding.phrases if phrase.is_kept)
+    return {(phrase.head_start, phrase.head_end) for phrase in kept}
 
 
 def _corners(rows: Sequence[BoxRow]) -> np.ndarray:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -201,8 +201,3 @@ def load_extractor(spacy_model: str, rules: PhraseRules) -> PhraseExtractor:
     from grounding.phrases.spacy_chunker import load_chunker
 
     return PhraseExtractor(load_chunker(str(spacy_model), rules.language), rules)
-
-
-def kept(phrases: Iterable[Phrase]) -> list[Phrase]:
-    """Return the phrases that go to a detector."""
-    return [phrase for phrase in phrases if phrase.drop_reason is None]

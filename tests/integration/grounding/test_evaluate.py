@@ -275,9 +275,9 @@ def labelled(folder: Path, gold: Path) -> Path:
     for sample in samples(open_grounded(gold)):
         found = sorted(sample.grounding.phrases, key=lambda each: each.start)
         records = [each.to_json() for each in found]
-        asked = [(each.start, each.end) for each in found if each.drop_reason is None]
+        spans = [phrase.span for phrase in found]
         boxes = [
-            {"phrase": asked.index(row.span), **_sides(box), "score": score}
+            {"phrase": spans.index(row.span), **_sides(box), "score": score}
             for row in sample.grounding.noun_chunks
             for box, score in ((row.box_xyxy, 0.9), ((0, 0, 0.01, 0.01), 0.3))
         ]
