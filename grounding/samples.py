@@ -44,10 +44,10 @@ def raw_samples(dataset: Dataset) -> Iterator[RawSample]:
     """
     reader = SampleReader(dataset)
     for shard in range(len(dataset.shards)):
-        for found in reader.iterate(shard):
-            if isinstance(found, SampleError):
-                raise ValueError(str(found))
-            yield found
+        for raw in reader.iterate(shard):
+            if isinstance(raw, SampleError):
+                raise ValueError(str(raw))
+            yield raw
 
 
 def samples(dataset: Dataset) -> Iterator[GroundedSample]:

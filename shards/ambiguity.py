@@ -1,4 +1,4 @@
-"""Which phrases of a caption name more than one thing, so that a box is no answer to them.
+"""Which phrases of a caption name more than one thing, so that a box does not answer them.
 
 Goes in: all phrases of a caption, boxed or not, and their boxes. Comes out: for each phrase why it
 must not be asked for (or be an answer) by itself, or None. A grounded caption needs no such rule:
@@ -40,9 +40,9 @@ class AmbiguityReason(StrEnum):
     ANAPHOR = "anaphor"  # another man, the other one
     PRONOUN = "pronoun"
     SAME_HEAD = "same_head"  # another phrase has its head and not its boxes
-    SAME_TEXT = "same_text"  # said twice
+    SAME_TEXT = "same_text"  # the caption has it twice
     COUNT = "count"  # one thing by its words, several boxes
-    WHOLE_IMAGE = "whole_image"  # its box is the image; where that is, is no question
+    WHOLE_IMAGE = "whole_image"  # its box is the whole image, so where it is need not be asked
 
 
 def ambiguous(

@@ -102,7 +102,7 @@ def read(store: Store) -> Manifest:
     level = values.get("level", "image_text")
     if level not in LEVELS:
         raise ValueError(
-            f"{store.url(NAME)}: level {level!r} is none of {', '.join(LEVELS)}; "
+            f"{store.url(NAME)}: level {level!r} is not one of {', '.join(LEVELS)}; "
             "use the release that wrote it"
         )
     values["shards"] = tuple(ShardEntry(**shard) for shard in values["shards"])

@@ -46,15 +46,15 @@ def read(run: str | os.PathLike[str] | Store) -> Iterator[Record]:
     """
     root, name = (run, None) if isinstance(run, Store) else selection.split_spec(run)
     store = root if isinstance(root, Store) else Store(root)
-    found = manifest.read(store)
-    if found.level not in _LEVELS:
+    run_manifest = manifest.read(store)
+    if run_manifest.level not in _LEVELS:
         raise ValueError(
-            f"{store.root}: its samples are of level {found.level!r}, these records of "
+            f"{store.root}: its samples are of level {run_manifest.level!r}, these records of "
             f"{' or '.join(_LEVELS)}; read it with shards.access.SampleReader"
         )
     if name is not None:
         selection.read(store, name)
-    for shard in found.shards:
+    for shard in run_manifest.shards:
         records = read_shard(store, shard)
         yield from records if name is None else _kept(store, name, shard, records)
 

@@ -91,7 +91,7 @@ class _State:
             "caption": common.caption,
         }
         _append(self.images, image, self.num_images)
-        lemmas = {(each.start, each.end): each.head_lemma for each in grounding.phrases}
+        lemmas = {phrase.span: phrase.head_lemma for phrase in grounding.phrases}
         for row in grounding.noun_chunks:
             lemma = lemmas.get(row.span)
             if lemma is None:

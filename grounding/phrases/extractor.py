@@ -29,10 +29,24 @@ LEXICON = "lexicon"
 _VERSION = 1
 """Raised when the same model would give other phrases."""
 
-ABSTRACT = frozenset({
-    "time", "life", "love", "freedom", "happiness", "wisdom", "peace", "justice", "hope",
-    "courage", "faith", "understanding", "advantage", "pursuit",
-})  # fmt: skip
+ABSTRACT = frozenset(
+    (
+        "time",
+        "life",
+        "love",
+        "freedom",
+        "happiness",
+        "wisdom",
+        "peace",
+        "justice",
+        "hope",
+        "courage",
+        "faith",
+        "understanding",
+        "advantage",
+        "pursuit",
+    )
+)
 """The nouns GRIT removed (microsoft/unilm#1421)."""
 
 _QUOTES_AND_BRACKETS = "\"'`´“”„‟‘’‚‛«»‹›「」『』()[]{}<>"
@@ -91,14 +105,14 @@ class PhraseExtractor:
         """Return the phrases of every caption, dropped ones too, in order of start."""
         distinct = dict.fromkeys(caption for caption in captions if caption.strip())
         short = [caption for caption in distinct if len(caption) <= self._chunker.max_chars]
-        found = {
+        phrases = {
             caption: [self._phrase(caption, chunk) for chunk in chunks if _has_text(caption, chunk)]
             for caption, chunks in zip(short, self._chunker.chunks(short), strict=True)
         }
         for caption in distinct:
-            if caption not in found:
-                found[caption] = [_whole(caption)]
-        return [list(found.get(caption, ())) for caption in captions]
+            if caption not in phrases:
+                phrases[caption] = [_whole(caption)]
+        return [list(phrases.get(caption, ())) for caption in captions]
 
     def _phrase(self, caption: str, chunk: Chunk) -> Phrase:
         start, end = trim(caption, chunk.start, chunk.end)

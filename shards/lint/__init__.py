@@ -51,20 +51,23 @@ def lint(store: Store) -> Iterator[Finding]:
     Raises:
         ValueError: The run has no manifest, or of another contract version.
     """
-    found = manifest.read(store)
-    for shard in found.shards:
-        yield from lint_shard(store, shard, found.extension or "jpg", found.level)
-    yield from _totals(found)
+    run_manifest = manifest.read(store)
+    for shard in run_manifest.shards:
+        yield from lint_shard(store, shard, run_manifest.extension or "jpg", run_manifest.level)
+    yield from _totals(run_manifest)
 
 
-def _totals(found: Manifest) -> Iterator[Finding]:
-    for stage, line in found.counts.items():
+def _totals(run_manifest: Manifest) -> Iterator[Finding]:
+    for stage, line in run_manifest.counts.items():
         left_out = sum(line["left_out"].values())
         if line["in"] != line["out"] + left_out:
             what = f"{stage}: {line['in']} in, {line['out']} out, {left_out} left out"
             yield Finding(manifest.NAME, what)
-    if found.stage in _LAST and found.counts[found.stage]["out"] != found.samples:
-        what = f"the samples of the shards do not add up to the {found.stage}'s"
+    if (
+        run_manifest.stage in _LAST
+        and run_manifest.counts[run_manifest.stage]["out"] != run_manifest.samples
+    ):
+        what = f"the samples of the shards do not add up to the {run_manifest.stage}'s"
         yield Finding(manifest.NAME, what)
 
 
@@ -99,12 +102,12 @@ def lint_shard(
         yield Finding(f"{shard.tar} {key}", "in the tar or among the sidecar's successes, not both")
     for key in rows.keys() & records.keys():
         where = f"{shard.tar} {key}"
-        found = (
+        broken_rules = (
             _sample(records[key], rows[key], level, extension)
             if pictured
             else _of_level(records[key], rows[key], level, extension)
         )
-        yield from (Finding(where, what) for what in found)
+        yield from (Finding(where, what) for what in broken_rules)
     yield from _places(store, shard, rows)
 
 

@@ -32,7 +32,7 @@ class GroundedBreach(StrEnum):
     PHRASES_ORDER = "phrases_order"  # not by span, or one span twice
     HEAD_OUTSIDE = "head_outside"  # of its phrase
     EXPRESSION_OUTSIDE = "expression_outside"  # does not hold its phrase
-    ROW_WITHOUT_PHRASE = "row_without_phrase"  # its span is no phrase's, or no expression's
+    ROW_WITHOUT_PHRASE = "row_without_phrase"  # no phrase, or no expression, has its span
     ROW_OF_DROPPED = "row_of_dropped"  # a box of a phrase that was never looked for
     CATEGORY_WITHOUT_PHRASE = "category_without_phrase"
 
@@ -67,7 +67,7 @@ def grounded_breaches(fields: Mapping[str, Any], caption: str) -> Iterator[str]:
     spans = {phrase.span for phrase in phrases}
     for span, _ in categories:
         if span not in spans:
-            yield f"{GroundedBreach.CATEGORY_WITHOUT_PHRASE}: {_at(span)} is no phrase"
+            yield f"{GroundedBreach.CATEGORY_WITHOUT_PHRASE}: {_at(span)} is not a phrase"
 
 
 def _read(
@@ -113,7 +113,7 @@ def _of_rows(name: str, rows: Sequence[BoxRow], phrase_at: Mapping[Span, Phrase]
     for number, row in enumerate(rows):
         phrase = phrase_at.get(row.span)
         if phrase is None:
-            what = f"{name}[{number}]: {_at(row.span)} is nothing that phrases has"
+            what = f"{name}[{number}]: {_at(row.span)} is not the place of a phrase or expression"
             yield f"{GroundedBreach.ROW_WITHOUT_PHRASE}: {what}"
         elif not phrase.is_kept:
             what = f"{name}[{number}]: {_at(row.span)} was dropped as {phrase.drop_reason}"

@@ -34,18 +34,18 @@ def conversation(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the turns of a dialogue sample, none for others.
 
     Raises:
-        Skip: They are no list of objects with lists of lists of boxes.
+        Skip: They are not a list of objects with lists of lists of boxes.
     """
-    said = fields.get("conversations") or []
-    if not isinstance(said, list) or not all(isinstance(turn, dict) for turn in said):
-        raise Skip(SkipReason.BAD_CONVERSATION, "conversations is no list of objects")
-    for turn in said:
+    turns = fields.get("conversations") or []
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise Skip(SkipReason.BAD_CONVERSATION, "conversations is not a list of objects")
+    for turn in turns:
         boxes = turn.get("boxes") or []
-        if not isinstance(boxes, list) or not all(isinstance(each, list) for each in boxes):
+        if not isinstance(boxes, list) or not all(isinstance(entry, list) for entry in boxes):
             raise Skip(SkipReason.BAD_CONVERSATION, f"the boxes of a turn are {boxes!r}")
-        if not all(are_numbers(box, 4) for each in boxes for box in each):
+        if not all(are_numbers(box, 4) for entry in boxes for box in entry):
             raise Skip(SkipReason.BAD_BOXES, f"not four finite numbers each: {boxes!r}")
-    return said
+    return turns
 
 
 def box_text(boxes: Any) -> str:
@@ -68,5 +68,5 @@ def are_numbers(row: Any, size: int) -> bool:
     return (
         isinstance(row, list)
         and len(row) == size
-        and all(isinstance(each, int | float) and abs(each) < _HUGE for each in row)
+        and all(isinstance(value, int | float) and abs(value) < _HUGE for value in row)
     )

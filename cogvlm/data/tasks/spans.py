@@ -37,7 +37,7 @@ def phrases(
     """Return the phrases of a grounded sample that have a box with an area, by start and length.
 
     Raises:
-        Skip: A row of boxes is none, or of no part of the caption.
+        Skip: A row of boxes is malformed, or not of a part of the caption.
     """
     boxed = _boxed(fields, caption, units)
     return _outermost(boxed) if units == "expressions" else boxed
@@ -62,14 +62,14 @@ def judged(
     """
     whole, units = example.text(), example.options.grounding_units
     # Those inside another are not asked for, but are twins of those that are.
-    every = _boxed(example.fields, example.caption, units)
-    boxed = {(phrase.start, phrase.end): phrase.boxes_xyxy for phrase in every}
+    all_boxed = _boxed(example.fields, example.caption, units)
+    boxed = {(phrase.start, phrase.end): phrase.boxes_xyxy for phrase in all_boxed}
     records = _records(example.fields, example.caption, units)
     boxes = [boxed.get(span, ()) for span in records]
     reasons = dict(zip(records, ambiguous([*records.values()], whole, boxes, task), strict=True))
     if example.options.keep_ambiguous:
         reasons = dict.fromkeys(records)
-    usable = _outermost(every) if units == "expressions" else every
+    usable = _outermost(all_boxed) if units == "expressions" else all_boxed
     return [(phrase, reasons[phrase.start, phrase.end]) for phrase in usable]
 
 

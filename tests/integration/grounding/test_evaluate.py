@@ -169,7 +169,7 @@ def test_against_grit(tmp_path: Path, gold: Path, capsys):
         (["--predictions", "{other}"], "has no sample of"),
         (["--detector", "yolo:x"], "no detector 'yolo:x'"),
         (["--against", "coco", "f"], "the only form is grit"),
-        (["--against", "grit", "{gold}/none"], "no readable parquet"),
+        (["--against", "grit", "{gold}/none"], "not a readable parquet"),
         (["--predictions", "{gold}", "--thresholds", "x"], "must be numbers"),
         (["--predictions", "{gold}/none"], "no such folder"),
         (["--detector", "blobs", "--batch", "0"], "batch of 0"),

@@ -127,7 +127,7 @@ class _Attack:
         b"}S'x'\nb.",
         pickle.dumps([1, 2, 3])[:-2],
         b"",
-        b"no pickle",
+        b"not a pickle",
     ],
 )
 def test_a_pickle_of_anything_but_plain_containers_is_refused(tmp_path, monkeypatch, data):

@@ -146,7 +146,7 @@ def test_other_files_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="noun_chunks"):
         list(grit.read(tmp_path / "other.parquet"))
     (tmp_path / "text").write_text("no parquet")
-    with pytest.raises(ValueError, match="no readable parquet"):
+    with pytest.raises(ValueError, match="not a readable parquet"):
         list(grit.read(tmp_path / "text"))
 
 
