@@ -1,7 +1,7 @@
 """The manifest: which shards a run has, with counts and checksums. Readers start here.
 
-It is written last and says what is there, so nobody needs a glob; it holds no clock
-facts and is covered by promise 2.
+It is written last and says what is there, so nobody needs a glob. It holds no clock facts: the same
+run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ShardEntry:
 class Manifest:
     """What a run holds."""
 
-    stage: str  # the last that is done: filter | mix | download, ground, or pack
+    stage: str  # the last that is done: filter, mix, download, ground or pack
     extension: str | None  # of stored images; None before there are any, and of texts
     counts: Mapping[str, Any]  # per stage, as the accounting closed
     fingerprints: Mapping[str, str]  # per stage
@@ -105,7 +105,7 @@ def read(store: Store) -> Manifest:
     level = values.get("level", "image_text")
     if level not in LEVELS:
         raise ValueError(
-            f"{store.url(NAME)}: level {level!r} is none of {', '.join(LEVELS)}; "
+            f"{store.url(NAME)}: level {level!r} is not one of {', '.join(LEVELS)}; "
             "use the release that wrote it"
         )
     try:

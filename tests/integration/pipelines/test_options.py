@@ -96,7 +96,7 @@ def test_sample_has_its_own_domain(metadata: Path, tmp_path: Path) -> None:
     parts = [pq.read_table(part, columns=["url"]) for part in (tmp_path / "kept").glob("*")]
     table = pa.concat_tables(parts)["url"].combine_chunks()
     hashes = identity.url_hashes(table, identity.canonical_urls(table))
-    for domain in (identity.Domain.BUCKET, identity.Domain.ORDER, identity.Domain.HOLDOUT):
+    for domain in (identity.Domain.BUCKET, identity.Domain.ORDER, identity.Domain.REJECT_SAMPLE):
         share = np.mean(identity.choice(domain, 0, identity.hash_words(hashes)) & np.uint64(1))
         assert 0.35 < share < 0.65, domain
 

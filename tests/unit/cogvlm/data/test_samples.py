@@ -267,7 +267,7 @@ def test_augmentation_is_that_of_seed_epoch_and_key(tokenizer: Tokenizer) -> Non
             stored("x", {"conversations": 7}, encoded(photo(), "PNG")),
             "dialogue",
             "bad_conversation",
-            "no list of objects",
+            "not a list of objects",
         ),
         (
             stored("x", {"noun_chunks": [[0, 1, 0, 0, 1]]}, encoded(photo(), "PNG")),
