@@ -12,9 +12,15 @@ Nothing of ours is imported here, and nothing heavy: no Beam, no torch.
 - `adapters`: runs in other people's loaders.
 """
 
-from shards.access import RawSample, SampleError, SampleReader
-from shards.dataset import Dataset, open_dataset
-from shards.reader import Record, read
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shards.access import RawSample, SampleError, SampleReader
+    from shards.dataset import Dataset, open_dataset
+    from shards.reader import Record, read
 
 __all__ = [
     "Dataset",
@@ -25,3 +31,20 @@ __all__ = [
     "open_dataset",
     "read",
 ]
+
+_MODULES = {
+    "Dataset": "dataset",
+    "RawSample": "access",
+    "Record": "reader",
+    "SampleError": "access",
+    "SampleReader": "access",
+    "open_dataset": "dataset",
+    "read": "reader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: light modules (`shards.suggest`) must not load pyarrow."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"shards.{_MODULES[name]}"), name)
