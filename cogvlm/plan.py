@@ -15,7 +15,8 @@ from cogvlm.costs.activations import CHECKPOINTS, activations
 from cogvlm.costs.gpus import GPUS, state_bytes
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.groups import STAGES, counts, stage
-from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, preset
+from cogvlm.model.presets import preset
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
 from shards.commandline import run, say
 
 # Steps and samples per step of the paper (v2, appendix A.1).
