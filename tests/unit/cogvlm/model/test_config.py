@@ -33,7 +33,7 @@ from cogvlm.model.variants.vila import vila_7b
         ({"template": "poem"}, "template is 'poem'; it must be one of base, chat"),
         (
             {"template": "chta"},
-            "template is 'chta'; it must be one of base, chat, vqa, glm4; did you",
+            "template is 'chta'; it must be one of base, chat, vqa, glm4; did",
         ),
         ({"rope_compute": "fp8"}, "rope_compute is 'fp8'"),
         ({"head_size": 15}, "rope.fraction is 1.0"),
