@@ -43,8 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--tokenizer", help="tokenizer.json or its folder; default: the checkpoint's")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
     add("--dtype", choices=DTYPES, help="default: bf16 on a GPU, fp32 on a CPU")
-    add("--rope_compute", choices=("fp32", "checkpoint"), default="fp32",
-        help="checkpoint rounds angles as the official bf16 code does")  # fmt: skip
+    add(
+        "--rope_compute",
+        choices=("fp32", "checkpoint"),
+        default="fp32",
+        help="checkpoint rounds angles as the official bf16 code does",
+    )
     return parser
 
 

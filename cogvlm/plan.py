@@ -40,8 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--stage", help=f"{', '.join(STAGES)}; default: all of them")
     add("--micro_batch", type=int, default=1, help="samples of a rank at a time; default: 1")
     add("--text_tokens", type=int, default=64, help="per sample, besides its image; default: 64")
-    add("--checkpoint_activations", choices=CHECKPOINTS, default="none",
-        help="whose layers keep their inputs only and are computed twice")  # fmt: skip
+    add(
+        "--checkpoint_activations",
+        choices=CHECKPOINTS,
+        default="none",
+        help="whose layers keep their inputs only and are computed twice",
+    )
     add("--mfu", type=float, default=0.4, help="share of the GPU's peak; default: 0.4")
     return parser
 

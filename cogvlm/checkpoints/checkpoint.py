@@ -155,8 +155,8 @@ def save(
     """
     state = model.state_dict()
     configs = {OUR_CONFIG: model.config.to_json()}
-    write_folder(folder, configs, state, names.same_names(state, model.config),
-                 tokenizer=tokenizer, shard_bytes=shard_bytes)  # fmt: skip
+    ours = names.same_names(state, model.config)
+    write_folder(folder, configs, state, ours, tokenizer=tokenizer, shard_bytes=shard_bytes)
 
 
 def write_folder(
@@ -233,9 +233,14 @@ def _parse(path: Path, read: Any) -> Any:
         raise ValueError(f"{path}: {error}") from error
 
 
+_OF_A_BASE = (
+    *("vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_size"),
+    *("mlp_size", "norm_eps", "tie_embeddings", "rope"),
+)
+
+
 def _same_base(config: ModelConfig, base: dict[str, Any], path: Path) -> None:
-    for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads",
-                 "head_size", "mlp_size", "norm_eps", "tie_embeddings", "rope"):  # fmt: skip
+    for name in _OF_A_BASE:
         if getattr(config, name) != base[name]:
             raise ValueError(
                 f"{path}: {name} is {base[name]!r}, but the model to build has "

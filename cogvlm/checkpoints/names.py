@@ -178,7 +178,7 @@ _SAT_NAMES = (
     (r"^model\.vision\.transformer\.(.*)\.fc2\.", rf"{_VIT}transformer.\1.dense_4h_to_h."),
     (r"^model\.vision\.transformer\.", f"{_VIT}transformer."),
     (r"^model\.vision\.", "mixins.eva."),
-)  # fmt: skip
+)
 
 
 def _prefix(known: set[str], there: Iterable[str]) -> str:

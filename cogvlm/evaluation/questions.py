@@ -21,9 +21,17 @@ from shards.boxtext import Box
 from shards.dataset import Dataset
 
 Task = Literal[
-    "rec", "grounded_caption", "grounded_vqa", "caption", "vqa", "exact", "choice",
-    "choice_likelihood", "yes_no", "anls",
-]  # fmt: skip
+    "rec",
+    "grounded_caption",
+    "grounded_vqa",
+    "caption",
+    "vqa",
+    "exact",
+    "choice",
+    "choice_likelihood",
+    "yes_no",
+    "anls",
+]
 
 LETTER = "Answer with the letter of the right choice."
 

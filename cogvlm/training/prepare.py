@@ -17,7 +17,7 @@ from cogvlm.data.order import streams_of
 from cogvlm.data.parts import DataPlan, check, tokenizer_file
 from cogvlm.data.tasks import TASKS, check_prompts
 from cogvlm.data.tokenizer import Tokenizer
-from cogvlm.model.config import ModelConfig
+from cogvlm.model.config import ModelConfig, resized
 from cogvlm.model.presets import overridden, preset
 from cogvlm.model.registry import TOWERS
 from cogvlm.training.config import TrainConfig
@@ -178,8 +178,7 @@ def _check_same_run(
     from cogvlm.checkpoints import opened
 
     before = opened.config_of(snapshot)
-    same = replace(before, dropout=model.dropout, vision=replace(
-        before.vision, image_size=model.vision.image_size))  # fmt: skip
+    same = replace(resized(before, model.vision.image_size), dropout=model.dropout)
     for name, value in model.to_json().items():
         if same.to_json()[name] != value:
             raise ValueError(

@@ -15,7 +15,8 @@ from cogvlm.model.cache import Cache
 from cogvlm.model.decoder import CogVLM
 from cogvlm.model.expert import join, split
 from cogvlm.model.generation import Sampling, generate
-from cogvlm.model.layout import IGNORE, Sample, collate, spans_of, step
+from cogvlm.model.layout import IGNORE, Sample, collate, step
+from scripts.verify_export import spans_of
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
 CASES = parameters(
