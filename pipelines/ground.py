@@ -28,11 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: Parsed, argv: Sequence[str]) -> None:
-    from pipelines.ground_job import devices, settings, summary
+    from pipelines.ground_job import detecting, devices, settings, summary
     from pipelines.ground_job.run import GroundRun
 
     values = parsed.values
     launch = launch_of(parsed, rundir.open_output(values.output, "ground"))
+    if not values.detector and not values.overwrite:
+        vars(values).update(detecting.recorded(launch.store, allow_code=values.allow_code))
     dataset = _input(values)
     settings.check(values, dataset)  # every mistake before any work
     run = GroundRun(values, launch, dataset)

@@ -13,6 +13,7 @@ from typing import Any
 
 from grounding.align import LabelRules
 from grounding.detector import Detector
+from grounding.detectors.forms import listed
 from grounding.phrases.extractor import PhraseRules, load_extractor
 from grounding.selection import Cut, Share, fraction
 from pipelines.ground_job.boxes import BoxesConfig
@@ -82,7 +83,7 @@ def detector_spec(values: argparse.Namespace) -> DetectorSpec:
         ValueError: None is named.
     """
     if not values.detector:
-        raise ValueError("--detector is missing; give glip:CHECKPOINT, hf:MODEL or oracle:FILE")
+        raise ValueError(f"--detector is missing; give one of {listed()}")
     pairs = (
         parse_pairs("detector_options", values.detector_options or "")
         if (values.detector_options)
