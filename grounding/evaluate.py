@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from grounding import scoring
+from grounding.detectors.forms import listed
 from grounding.label_files import open_labels
 from grounding.metrics import MIN_IOU
 from grounding.samples import open_grounded
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--predictions", metavar="RUN", help="a grounded run over the same keys")
     what.add_argument("--labels", metavar="OUT", help="a grounding job's labels, before thresholds")
-    what.add_argument("--detector", metavar="NAME", help="glip:…, hf:…, oracle:… or blobs")
+    what.add_argument("--detector", metavar="NAME", help=f"score it: {listed()}")
     what.add_argument("--against", nargs=2, metavar=("FORM", "FILE"), help="grit FILE.parquet")
     add("--thresholds", help="of the table, with commas; default: 0 to 0.95 in steps of 0.05")
     add_detector_options(parser)

@@ -27,13 +27,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: Parsed, argv: Sequence[str]) -> None:
-    from pipelines.ground_job import devices, settings, summary
+    from pipelines.ground_job import detecting, devices, settings, summary
     from pipelines.ground_job.request import GroundRequest
     from pipelines.ground_job.run import GroundRun
 
-    values, request = parsed.values, GroundRequest.of(vars(parsed.values))
+    values = parsed.values
     store = rundir.open_output(values.output, "ground", overwrite=values.overwrite)
     launch = launch_of(parsed, store)
+    options = vars(values)
+    if not values.detector and not values.overwrite:
+        options = {**options, **detecting.recorded(store, allow_code=values.allow_code)}
+    request = GroundRequest.of(options)
     dataset = _input(request.input, store)
     settings.check(request, dataset)  # every mistake before any work
     run = GroundRun(launch, request, dataset)

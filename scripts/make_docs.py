@@ -1,10 +1,7 @@
 """Writes the pages that are derived from declarations: `python -m scripts.make_docs`.
 
-`docs/filters.md` from the filters, `docs/options.md` from the options, `docs/outcomes.md`
-from the outcomes, `docs/model_settings.md` from the model's config, `docs/training_settings.md`
-and the table in `docs/training.md` from the trainer's, the tables in `docs/recipes.md` from
-`examples.costs`, the table in `docs/packing.md` from the formats. A test compares them with what
-stands in the tree.
+`PAGES` lists them, and which declarations each comes from is in its function. Some are written by
+hand but for a table. A test compares them all with what stands in the tree.
 """
 
 from __future__ import annotations
@@ -29,6 +26,7 @@ from cogvlm.model.registry import TEMPLATES, TOWERS
 from cogvlm.training.config import TrainConfig
 from cogvlm.training.presets import ABLATIONS, RECIPES, Recipe
 from examples import costs
+from grounding.detectors.forms import detector_forms
 from pipelines.download_job.options import DOWNLOAD_OPTIONS
 from pipelines.filter_job.options import FILTER_OPTIONS, MIX_OPTIONS, STOP_OPTIONS
 from pipelines.ground_job.options import (
@@ -166,6 +164,20 @@ def training_page() -> str:
     rows = _table(("preset", "what", "trains", "learning rate", "steps x batch", "px", "from"))
     rows += [_recipe_row(name, make) for name, make in RECIPES.items()]
     return _filled_in("training.md", "presets", rows)
+
+
+def grounding_page() -> str:
+    """Return the page on grounding with a fresh table of detectors."""
+    rows = _table(("`--detector`", "what", "`--detector_options`"))
+    rows += [
+        _row((f"`{form.form}`", form.about, _names(form.options)))
+        for form in detector_forms().values()
+    ]
+    return _filled_in("grounding.md", "detectors", rows)
+
+
+def _names(options: Sequence[str] | None) -> str:
+    return "any" if options is None else ", ".join(f"`{name}`" for name in options)
 
 
 def recipes_page() -> str:
@@ -306,6 +318,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "columns.md": columns_page,
     "model_settings.md": model_settings_page,
     "training.md": training_page,
+    "grounding.md": grounding_page,
     "recipes.md": recipes_page,
     "packing.md": packing_page,
     "training_settings.md": training_settings_page,

@@ -22,20 +22,19 @@ MIN_IOU = 0.5
 class AgreementDetector:
     """Keeps the boxes of `first` that `second` confirms."""
 
-    def __init__(self, first: Detector, second: Detector, *, min_iou: float = MIN_IOU) -> None:
+    def __init__(self, first: Detector, second: Detector) -> None:
         self._first = first
         self._second = second
-        self._min_iou = min_iou
 
     @property
     def name(self) -> str:
         """Both names and the overlap that counts as agreement."""
-        return f"{self._first.name}; confirmed at iou {self._min_iou} by {self._second.name}"
+        return f"{self._first.name}; confirmed at iou {MIN_IOU} by {self._second.name}"
 
     @property
     def fingerprint(self) -> str:
         """Of both and of the rule."""
-        parts = ("agreement", self._first.fingerprint, self._second.fingerprint, self._min_iou)
+        parts = ("agreement", self._first.fingerprint, self._second.fingerprint, MIN_IOU)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
@@ -70,5 +69,5 @@ class AgreementDetector:
         ]
 
     def _confirmed(self, first: Detection, second: Detection) -> Detection:
-        seen = (geometry.iou(first.boxes_xyxy, second.boxes_xyxy) >= self._min_iou).any(axis=1)
-        return Detection(first.boxes_xyxy[seen], first.scores[seen])
+        confirmed = (geometry.iou(first.boxes_xyxy, second.boxes_xyxy) >= MIN_IOU).any(axis=1)
+        return Detection(first.boxes_xyxy[confirmed], first.scores[confirmed])

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from grounding.detector import Detection, Span
 from grounding.detectors.boxes import nothing
+from grounding.detectors.forms import DetectorForm
 
 COLOURS = {  # those of the rendered scenes
     "red": (214, 48, 49),
@@ -147,3 +148,12 @@ def _connected(
     for region in members.values():
         rows = np.concatenate([np.full(end - start, row) for row, start, end in region])
         yield rows, np.concatenate([np.arange(start, end) for _, start, end in region])
+
+
+DETECTORS = (
+    DetectorForm(
+        form="blobs",
+        about="a toy that finds coloured shapes in the demo's scenes",
+        load=lambda _, settings: BlobDetector(),
+    ),
+)

@@ -27,6 +27,8 @@ import numpy.typing as npt
 
 from grounding.detector import Detection, Span
 from grounding.detectors.boxes import nothing, select
+from grounding.detectors.forms import DetectorForm, Settings, torch_device
+from grounding.detectors.model_files import library_errors, reason
 
 if TYPE_CHECKING:
     from grounding.detectors.hf_families import Answer, Family, Item
@@ -201,8 +203,8 @@ def _family(folder: Path, model_type: str, device: str) -> Family:
         model, report = kind.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
-    except OSError as error:  # what transformers raises for a file that is not there
-        raise ValueError(f"{folder} is not a whole model: {_first_line(error)}") from error
+    except library_errors() as error:
+        raise ValueError(f"{folder} is not a whole model: {reason(error)}") from error
     if missing := sorted(report["missing_keys"]):
         raise ValueError(
             f"the weights of {folder} lack {len(missing)} of the model's, such as {missing[0]}"
@@ -218,17 +220,14 @@ def _family(folder: Path, model_type: str, device: str) -> Family:
 def _downloaded(model: str) -> Path:
     """Return the folder of a hub model, from the local cache where it is there."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith("."):
-        raise ValueError(
-            f"{model} is no folder, and no hub id either, which has the form owner/name"
-        )
+        raise ValueError(f"{model} is neither a folder nor a hub id, which has the form owner/name")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(model, allow_patterns=list(_FILES)))
-    # Every kind of network failure has a class of its own, and none is the user's concern.
-    except Exception as error:
+    except library_errors() as error:
         raise ValueError(
-            f"{model} is no folder and could not be downloaded ({_first_line(error)}); fetch it "
+            f"{model} is not a folder and could not be downloaded ({reason(error)}); fetch it "
             f"where there is a network with `hf download {model} --local-dir FOLDER` "
             "and give hf:FOLDER"
         ) from error
@@ -251,5 +250,20 @@ def _by_size(items: Mapping[int, Item]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _load_form(model: str, settings: Settings) -> HfDetector:
+    return load(
+        model,
+        device=torch_device(settings.device),
+        precision=settings.precision,
+        batch=settings.batch,
+    )
+
+
+DETECTORS = (
+    DetectorForm(
+        form="hf:MODEL",
+        about="GroundingDINO, MM-GroundingDINO, OWL-ViT, OWLv2, OmDet-Turbo of transformers; "
+        "a folder or a hub id",
+        load=_load_form,
+    ),
+)

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from grounding.detector import Span
 from grounding.detectors.boxes import Boxes
 from grounding.glip.spans import tokens_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ class TokenFamily:
 
     def run(self, items: Sequence[Item]) -> list[Answer]:
         """Return, per span, the mean over its columns of the logits' sigmoid."""
+        import torch
+
         device = self._model.device
         longest = max(len(item.token_ids) for item in items)
         ids_BT = torch.full((len(items), longest), self._tokenizer.pad_token_id)
@@ -157,6 +160,8 @@ class PhraseFamily:
 
     def run(self, items: Sequence[Item]) -> list[Answer]:
         """Return, per span, the sigmoid of its phrase's logit."""
+        import torch
+
         most = max(len(item.phrases) for item in items)
         # Filled up with its own first phrase, an image ranks candidates as it does alone.
         texts = [

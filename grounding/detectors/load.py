@@ -1,11 +1,7 @@
 """Detectors by name: what a flag says, to an object that keeps the protocol.
 
-    glip:CHECKPOINT   our port of GLIP v1 (options `variant`, `vocab`, `short_side`, `long_side`)
-    hf:MODEL          a zero-shot detector of transformers; a folder or a hub id
-    blobs             a toy for rendered scenes
-    oracle:FILE       annotated boxes, no model
-
-A second detector that must agree and a CLIP that looks again are optional wrappers around any.
+Which names there are, the files of this folder declare; see `forms`. A second detector that must
+agree and a CLIP that looks again are optional wrappers around any.
 """
 
 from __future__ import annotations
@@ -14,11 +10,16 @@ import threading
 from typing import Any
 
 from grounding.detector import Detector
+from grounding.detectors.forms import (
+    DetectorForm,
+    Settings,
+    detector_forms,
+    is_code,
+    listed,
+    torch_device,
+)
 
-FORMS = ("glip:CHECKPOINT", "hf:MODEL", "blobs", "oracle:FILE")
 PRECISIONS = ("fp32", "bf16", "fp16")
-_OPTIONS = {"glip": ("variant", "vocab", "short_side", "long_side")}  # besides the common ones
-_PIXELS = ("short_side", "long_side")
 
 _loaded: dict[tuple[Any, ...], Detector] = {}
 _lock = threading.Lock()
@@ -37,14 +38,13 @@ def load_detector(
     """Return a detector; the same arguments give the same object of this process.
 
     Args:
-        name: One of the forms of the module's docstring.
+        name: One of the declared forms, such as "hf:MODEL".
         device: "auto" (the GPU where there is one), "cpu", "cuda" or "cuda:N".
         precision: "fp32", "bf16" or "fp16".
         batch: Images at once, at most.
         second: Another detector, whose agreement a box needs; see `agreement`.
         rescore: A CLIP that takes part in the scores, after agreement; see `rescore.load`.
-        options: `variant`, `vocab`, `short_side` and `long_side` of GLIP; `rescore_rule`
-            ("multiply" or "replace").
+        options: Those that the form declares; `rescore_rule` ("multiply" or "replace").
 
     Raises:
         ValueError: No such detector, or an argument it does not have.
@@ -56,11 +56,11 @@ def load_detector(
     rule = options.pop("rescore_rule", None)
     if rule is not None and rescore is None:
         raise ValueError("rescore_rule needs rescore, which says by what")
+    settings = Settings(device=device, precision=precision, batch=batch, options=options)
     key = (name, device, precision, batch, second, rescore, rule, tuple(sorted(options.items())))
     with _lock:
         if key not in _loaded:
-            common = {"device": device, "precision": precision, "batch": batch}
-            _loaded[key] = _wrapped(_load(name, common, options), common, second, rescore, rule)
+            _loaded[key] = _wrapped(_load(name, settings), settings, second, rescore, rule)
         return _loaded[key]
 
 
@@ -83,52 +83,56 @@ def check_language(detector: Detector, language: str) -> None:
         )
 
 
-def _load(name: str, common: dict[str, Any], options: dict[str, Any]) -> Detector:
-    form, _, rest = name.partition(":")
-    if form.lower() == "glipv2":
+def check_recorded(name: str, place: str, *, allow_code: bool) -> None:
+    """Refuse a detector that a file names and that is code: a run may come from a stranger.
+
+    Args:
+        name: As the file has it.
+        place: The file.
+        allow_code: The user said `--allow_code`.
+
+    Raises:
+        ValueError: It is code, and that is not allowed.
+    """
+    if is_code(name) and not allow_code:
+        raise ValueError(
+            f"{place} names the detector {name}, which is code; it is not run because a file says "
+            f"so: give --detector {name} yourself, or --allow_code"
+        )
+
+
+def _load(name: str, settings: Settings) -> Detector:
+    form = _form(name)
+    known = settings.options if form.options is None else form.options
+    if unknown := sorted(settings.options.keys() - set(known)):
+        raise ValueError(
+            f"{form.name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
+    return form.load(name.partition(":")[2], settings)
+
+
+def _form(name: str) -> DetectorForm:
+    from shards.suggest import nearest
+
+    kind, _, argument = name.partition(":")
+    if kind.lower() == "glipv2":
         raise ValueError(
             "the weights of GLIPv2 were never published; use glip:CHECKPOINT with GLIP-T or "
             "GLIP-L of version 1, or hf:MODEL with MM-GroundingDINO, which grounds as well"
         )
-    if form not in {each.partition(":")[0] for each in FORMS} or (form != "blobs") != bool(rest):
-        raise ValueError(f"no detector {name!r}; there are {', '.join(FORMS)}")
-    if unknown := sorted(options.keys() - set(_OPTIONS.get(form, ()))):
-        raise ValueError(
-            f"{form} has no option {', '.join(unknown)}; "
-            f"it has {', '.join(_OPTIONS.get(form, ())) or 'none'}"
-        )
-    if form == "blobs":
-        from grounding.detectors.blobs import BlobDetector
-
-        return BlobDetector()
-    if form == "oracle":
-        from grounding.detectors.oracle import OracleDetector
-
-        return OracleDetector(rest)
-    common = {**common, "device": _device(common["device"])}
-    if form == "hf":
-        from grounding.detectors import hf
-
-        return hf.load(rest, **common)
-    from grounding.glip.detector import GlipDetector
-
-    pixels = {name: _pixels(name, options[name]) for name in _PIXELS if name in options}
-    return GlipDetector(rest, **common, **{**options, **pixels})
-
-
-def _pixels(name: str, value: Any) -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"glip option {name}={value}: give a number of pixels")
-    return number
+    forms = detector_forms()
+    if kind not in forms:
+        close = nearest(kind, forms)
+        hint = f"did you mean {forms[close].form}?" if close else f"known: {listed()}"
+        raise ValueError(f"no detector {name!r}; {hint}")
+    if forms[kind].takes_argument != bool(argument):
+        raise ValueError(f"no detector {name!r}; write {forms[kind].form}")
+    return forms[kind]
 
 
 def _wrapped(
     detector: Detector,
-    common: dict[str, Any],
+    settings: Settings,
     second: str | None,
     rescore: str | None,
     rule: str | None,
@@ -136,22 +140,11 @@ def _wrapped(
     if second is not None:
         from grounding.detectors.agreement import AgreementDetector
 
-        detector = AgreementDetector(detector, _load(second, common, {}))
+        plain = Settings(device=settings.device, precision=settings.precision, batch=settings.batch)
+        detector = AgreementDetector(detector, _load(second, plain))
     if rescore is not None:
         from grounding.detectors import rescore as clip
 
-        device = _device(common["device"])
+        device = torch_device(settings.device)
         detector = clip.load(detector, rescore, rule=rule or "multiply", device=device)
     return detector
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.partition(":")[0] not in ("cpu", "cuda"):
-        raise ValueError(f"no device {name!r}; there are auto, cpu, cuda and cuda:N")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"device {name} was asked for, and there is no GPU here; use cpu or auto")
-    return name

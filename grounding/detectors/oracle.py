@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from grounding.detector import Detection, Span
 from grounding.detectors.boxes import nothing
+from grounding.detectors.forms import DetectorForm
 
 Box = tuple[float, ...]
 """xyxy in [0, 1], or these four and a score; without one it is 1."""
@@ -168,3 +169,12 @@ def _detection(boxes: Sequence[Box]) -> Detection:
         return nothing()
     corners = np.array([box[:4] for box in boxes], np.float32)
     return Detection(corners, np.array([(*box, 1.0)[4] for box in boxes], np.float32))
+
+
+DETECTORS = (
+    DetectorForm(
+        form="oracle:FILE",
+        about="annotated boxes, with scores where they have some, to check alignment",
+        load=lambda file, settings: OracleDetector(file),
+    ),
+)

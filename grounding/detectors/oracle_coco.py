@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from grounding.detectors.oracle import Annotated, Box, pixels_sha256
-from shards import image as images
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _PLURALS = {"person": "people", "mouse": "mice", "knife": "knives", "sheep": "sheep"}
@@ -30,6 +29,8 @@ def annotated(annotations: str | Path, folder: str | Path | None = None) -> Iter
         folder: Where the image files are; with it, lines hold the hashes of the pixels, which
             tell images with the same caption apart. Images that are not there are left out.
     """
+    from shards import image as images
+
     record = json.loads(Path(annotations).read_text(encoding="utf-8"))
     names = {each["id"]: each["name"] for each in record["categories"]}
     by_image = defaultdict(list)

@@ -135,18 +135,18 @@ def load(
     import open_clip  # type: ignore[import-untyped]
     import torch
 
+    from grounding.detectors.model_files import library_errors, reason
+
     name, _, weights = model.partition("@")
     try:
         clip, _, preprocess = open_clip.create_model_and_transforms(
             name, pretrained=weights or None, require_pretrained=True, device=device
         )
         tokenizer = open_clip.get_tokenizer(name)
-    # Every kind of network failure has a class of its own, and none is the user's concern.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except library_errors() as error:
         raise ValueError(
-            f"no CLIP {model!r} to rescore with ({reason}); give local-dir:FOLDER, NAME@FILE "
-            "with a local checkpoint, or NAME@TAG where there is a network"
+            f"no CLIP {model!r} to rescore with ({reason(error)}); give local-dir:FOLDER, "
+            "NAME@FILE with a local checkpoint, or NAME@TAG where there is a network"
         ) from error
     clip.eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grounding.detectors.forms import listed, listed_options
 from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT, fraction, launch, output, positive
 
 SEED = output("choose", "seed", "seed of the selection and of shard order", type=int, default=0)
@@ -36,10 +37,15 @@ LABEL_OPTIONS = (
     output(
         "labels",
         "detector",
-        "glip:CHECKPOINT, hf:MODEL, oracle:FILE, or blobs (a toy for rendered scenes)",
+        f"what finds the boxes: {listed()}; default: the one that a run there was begun with",
         default="",
     ),
-    output("labels", "detector_options", "of the detector", metavar="NAME=VALUE,…"),
+    output(
+        "labels",
+        "detector_options",
+        f"of the detector; {listed_options()}",
+        metavar="NAME=VALUE,…",
+    ),
     output("labels", "second_detector", "boxes stay that this one finds, too (IoU 0.5)"),
     output("labels", "rescore", "CLIP model that scores region and phrase"),
     output(
@@ -58,6 +64,11 @@ LABEL_OPTIONS = (
         flag=True,
     ),
     launch("device", "auto, cuda, cpu, cuda:1, …", default="auto"),
+    launch(
+        "allow_code",
+        "run a detector module:… that the run names and --detector does not",
+        flag=True,
+    ),
     launch("devices", "one launcher per GPU while labelling: auto or 0,1,…", metavar="0,1,…"),
     launch("detector_batch", "images that a detector takes at a time", type=positive, default=8),
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 from grounding.align import LabelRules
 from grounding.detector import Detector
+from grounding.detectors.forms import listed
 from grounding.phrases.extractor import PhraseRules, load_extractor
 from grounding.selection import Cut, Share, fraction
 from pipelines.ground_job.boxes import BoxesConfig
@@ -89,7 +90,7 @@ def detector_spec(request: GroundRequest) -> DetectorSpec:
         ValueError: None is named.
     """
     if not request.detector:
-        raise ValueError("--detector is missing; give glip:CHECKPOINT, hf:MODEL or oracle:FILE")
+        raise ValueError(f"--detector is missing; give one of {listed()}")
     given = request.detector_options
     pairs = parse_pairs("detector_options", given) if given else {}
     return DetectorSpec(

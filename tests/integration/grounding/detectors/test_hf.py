@@ -318,8 +318,31 @@ def test_a_download_that_fails_tells_how_to_fetch(monkeypatch):
         hf.load("some/model")
     assert "\n" not in str(caught.value)
     for name in ("/no/such/folder", "nothing", "./some/model", "../model"):
-        with pytest.raises(ValueError, match="is no folder, and no hub id"):
+        with pytest.raises(ValueError, match="is neither a folder nor a hub id"):
             hf.load(name)
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, AssertionError])
+def test_a_fault_of_a_program_stays_what_it_is(monkeypatch, folders, error):
+    import huggingface_hub
+    import transformers
+
+    def fails(*_, **__):
+        raise error("ours")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fails)
+    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", fails)
+    for model in ("some/model", str(folders["owlv2"])):
+        with pytest.raises(error, match="ours"):
+            hf.load(model)
+
+
+def test_broken_weights_are_refused(tmp_path, folders):
+    for path in folders["owlv2"].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="is not a whole model"):
+        hf.load(str(tmp_path))
 
 
 class _Stub:

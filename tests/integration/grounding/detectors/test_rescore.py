@@ -82,6 +82,23 @@ def test_a_clip_that_cannot_be_had_is_refused_in_a_line(model):
     assert "\n" not in str(caught.value)
 
 
+def test_a_fault_of_a_program_stays_what_it_is(monkeypatch):
+    def fails(*_, **__):
+        raise TypeError("ours")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", fails)
+    with pytest.raises(TypeError, match="ours"):
+        load.load_detector("blobs", rescore="ViT-B-32@tag", device="cpu")
+
+
+def test_weights_that_are_none_are_refused(clip_folder, tmp_path):
+    for path in clip_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"no CLIP .* give local-dir:FOLDER"):
+        load.load_detector("blobs", rescore=f"local-dir:{tmp_path}", device="cpu")
+
+
 def test_two_models_agree_by_name(tmp_path, asked):
     folders = [tiny_detectors.save(tmp_path / family, family) for family in ("owlv2", "owlvit")]
     names = [f"hf:{folder}" for folder in folders]

@@ -50,10 +50,25 @@ def test_the_same_arguments_give_the_same_object(truth):
     assert load_detector("blobs") is not load_detector("blobs", second=truth)
 
 
-@pytest.mark.parametrize("name", ["yolo", "", "hf", "hf:", "blobs:x", "oracle", "glip", "x:y"])
-def test_an_unknown_detector_is_refused_with_the_forms(name):
-    with pytest.raises(ValueError, match="there are glip:CHECKPOINT, hf:MODEL, blobs, oracle:FILE"):
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("yolo", "known: blobs, glip:CHECKPOINT, hf:MODEL, module:"),
+        ("x:y", "known: blobs, glip:CHECKPOINT"),
+        ("", "known: blobs, glip:CHECKPOINT"),
+        ("blob", "did you mean blobs?"),
+        ("orakel:truth.jsonl", "did you mean oracle:FILE?"),
+        ("hf", "write hf:MODEL"),
+        ("hf:", "write hf:MODEL"),
+        ("glip", "write glip:CHECKPOINT"),
+        ("oracle", "write oracle:FILE"),
+        ("blobs:x", "write blobs"),
+    ],
+)
+def test_an_unknown_detector_is_refused_with_what_was_meant(name, hint):
+    with pytest.raises(ValueError) as caught:
         load_detector(name)
+    assert str(caught.value).startswith(f"no detector {name!r}; {hint}")
 
 
 @pytest.mark.parametrize("name", ["glipv2", "glipv2:weights.pth", "GLIPv2"])
