@@ -1,7 +1,7 @@
 """`python -m pipelines.download --output OUT`: the remaining stages of a stopped run.
 
 Everything that affects the output comes from the run's own `run.json`. With `--retry_failed`
-it fetches again what failed for a passing reason, also in a finished run.
+it retries only the rows that failed transiently, also in a finished run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _run(parsed: Parsed) -> None:
     run.download(rules)
     if parsed.values.retry_failed:
         swept = run.retry_failed(rules)
-        say(f"{swept} shards had rows that failed for a passing reason")
+        say(f"{swept} shards had rows that failed transiently")
     rundir.record_library_changes(store, run.library_changes)
     summary.show(run.lines, run.filter_totals, chains, request.preset, store.root)
 

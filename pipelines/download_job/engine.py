@@ -32,8 +32,8 @@ class DecodedRules:
         facts = pa.record_batch(
             [pa.array([width], pa.int32()), pa.array([height], pa.int32())], ["width", "height"]
         )
-        for each in self._filters:
-            verdict = int(each.verdicts(facts)[0])
+        for rule in self._filters:
+            verdict = int(rule.verdicts(facts)[0])
             if verdict > 0:
-                return each.reasons[verdict - 1]
+                return rule.reasons[verdict - 1]
         return None

@@ -91,15 +91,15 @@ def check(spec: StoreSpec) -> None:
             "--fetch_engine groundwork"
         )
     try:
-        found = importlib.metadata.version("img2dataset")
+        version = importlib.metadata.version("img2dataset")
     except importlib.metadata.PackageNotFoundError:
         raise ValueError(
             "--fetch_engine img2dataset: img2dataset is not installed; "
             "pip install 'groundwork-vl[img2dataset]'"
         ) from None
-    if found != VERSION:
+    if version != VERSION:
         raise ValueError(
-            f"--fetch_engine img2dataset: found version {found}, made for {VERSION}; "
+            f"--fetch_engine img2dataset: version {version} is installed, {VERSION} is needed; "
             "pip install 'groundwork-vl[img2dataset]'"
         )
 

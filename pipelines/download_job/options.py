@@ -34,19 +34,23 @@ DOWNLOAD_OPTIONS = (
         default="pillow",
     ),
     output(
-        "download", "max_pixels", "largest image that is decoded", type=positive, default=64_000_000
+        "download",
+        "max_pixels",
+        "most pixels of an image that is decoded",
+        type=positive,
+        default=64_000_000,
     ),
     output(
         "download",
         "max_body_bytes",
-        "largest body that is fetched",
+        "most bytes of a body that is fetched",
         type=positive,
         default=20_000_000,
     ),
     output(
         "download",
         "ignore_opt_out",
-        "fetch also what X-Robots-Tag or tdm-reservation reserves",
+        "also fetch what X-Robots-Tag or tdm-reservation opts out",
         flag=True,
     ),
     output(
@@ -57,22 +61,20 @@ DOWNLOAD_OPTIONS = (
         default="groundwork",
     ),
     launch("i_trust_these_urls", "accept that img2dataset's fetcher has no guards", flag=True),
-    launch("connections", "transfers at a time per process", type=positive, default=64),
+    launch("connections", "concurrent transfers per process", type=positive, default=64),
     launch("fetch_deadline_s", "longest time for one fetch", type=seconds, default=20.0),
     launch("retries", "further attempts after a transient failure", type=natural, default=2),
     launch("host_rate", "requests per second: HOST=N, default=N", metavar="HOST=N,…"),
     launch("max_mbps", "megabits per second received, per process", type=seconds),
     launch("dns_servers", "resolvers to ask instead of the system's", metavar="ADDRESS,…"),
-    launch("user_agent", "sent with every request; add a way to reach you"),
+    launch("user_agent", "sent with every request; include a way to contact you"),
     launch("spool_dir", "local folder for images of unfinished shards"),
-    launch(
-        "items_per_process", "shards that one process works on at a time", type=positive, default=2
-    ),
+    launch("items_per_process", "concurrent shards per process", type=positive, default=2),
     launch("item_deadline_s", "longest time for one shard's fetches", type=seconds, default=1200.0),
 )
 
 RETRY_FAILED = launch(
     "retry_failed",
-    "fetch again what failed for a passing reason (dns_error, timeout, http_server_error, …)",
+    "retry only the rows that failed transiently (dns_error, timeout, http_server_error, …)",
     flag=True,
 )

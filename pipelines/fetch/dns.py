@@ -31,7 +31,7 @@ def question(host: str, kind: int) -> bytes:
     """Return the question section for `host`; `ValueError` if it cannot be a DNS name."""
     labels = host.rstrip(".").split(".")
     if any(not 0 < len(label) < 64 for label in labels) or len(host) > 254:
-        raise ValueError(f"{host!r} is no DNS name")
+        raise ValueError(f"{host!r} is not a DNS name")
     name = b"".join(bytes([len(label)]) + label.encode("ascii") for label in labels)
     return name + b"\0" + struct.pack("!HH", kind, _IN)
 
@@ -60,13 +60,13 @@ def parse(reply: bytes, asked: bytes) -> Answer:
     if reply[12:end].lower() != asked.lower():
         raise ValueError("another question's reply")
     code = flags & 0xF
-    found, ttl = _records(reply, end, answers) if code == _NO_ERROR else ([], 0)
-    return Answer(tuple(found), ttl, code not in (_NO_ERROR, _NAME_ERROR), code == _NAME_ERROR)
+    addresses, ttl = _records(reply, end, answers) if code == _NO_ERROR else ([], 0)
+    return Answer(tuple(addresses), ttl, code not in (_NO_ERROR, _NAME_ERROR), code == _NAME_ERROR)
 
 
 def _records(reply: bytes, at: int, count: int) -> tuple[list[str], int]:
     """Collect the addresses of an answer section; the resolver has followed aliases already."""
-    found: list[str] = []
+    addresses: list[str] = []
     shortest = 2**31
     for _ in range(count):
         at = _skip_name(reply, at)
@@ -76,9 +76,9 @@ def _records(reply: bytes, at: int, count: int) -> tuple[list[str], int]:
         data = reply[at + 10 : at + 10 + length]
         at += 10 + length
         if group == _IN and (kind, len(data)) in ((A, 4), (AAAA, 16)):
-            found.append(str(ipaddress.ip_address(data)))
+            addresses.append(str(ipaddress.ip_address(data)))
             shortest = min(shortest, ttl)
-    return found, shortest if found else 0
+    return addresses, shortest if addresses else 0
 
 
 def _skip_name(reply: bytes, at: int) -> int:

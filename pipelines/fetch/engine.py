@@ -152,7 +152,7 @@ class Engine:
         return not self._gate.closed and self._limits.may_start(now, transfers)
 
     def _resume(self) -> None:
-        """Let paused transfers go on, oldest first, as far as memory allows."""
+        """Let paused transfers continue, oldest first, as far as memory allows."""
         for place, (transfer, _) in enumerate(list(self._active.values())):
             if transfer.paused and self._limits.may_grow(oldest=place == 0):
                 transfer.resume()

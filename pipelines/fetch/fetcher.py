@@ -62,7 +62,7 @@ class Fetcher:
         Raises:
             NetworkUnhealthy: look-ups or connects fail en masse and probes fail too; rows
                 not yet handled are left alone.
-            Exception: whatever `handle` or `inspect` raised; other runs go on.
+            Exception: whatever `handle` or `inspect` raised; other runs continue.
         """
         run = Run(
             number=next(self._numbers),
@@ -87,7 +87,7 @@ class Fetcher:
             self._thread.join(timeout=30.0)
 
     def _wait(self, run: Run) -> None:
-        """Wait for a run; an interrupt ends it, and only then goes on."""
+        """Wait for a run; an interrupt ends it, and is only then passed on."""
         try:
             run.finished.wait()
         except BaseException as error:

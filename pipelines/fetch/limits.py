@@ -18,7 +18,7 @@ class Limits:
     """The process-wide limits of one fetcher.
 
     Memory stays below `max_held_bytes` plus one body and one receive buffer per
-    connection: at the limit all transfers pause. The oldest goes on when no body waits for
+    connection: at the limit all transfers pause. The oldest continues when no body waits for
     the decode threads either, because then nothing else would ever make room.
     """
 

@@ -47,7 +47,7 @@ class Facts:
 
 
 def status_outcome(status: int) -> Outcome:
-    """Return the outcome of a final response that is no success."""
+    """Return the outcome of a final response that is not a success."""
     if status in (404, 410):
         return Outcome.HTTP_NOT_FOUND
     if status in (401, 403, 451):

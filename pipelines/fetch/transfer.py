@@ -82,7 +82,7 @@ class Transfer:
         """Judge the hop once libcurl is done with it.
 
         Raises:
-            OSError: this process is out of sockets, which is no fault of the row.
+            OSError: this process is out of sockets, which is not the fault of the row.
         """
         if self._local_error is not None:
             raise self._local_error

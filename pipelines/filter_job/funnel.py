@@ -21,8 +21,8 @@ class RuleCount:
 def funnel(counts: ChainCounts, rules: Iterable[Filter | type[Filter]]) -> Iterator[RuleCount]:
     """Yield the rules of a chain in its order, those that rejected nothing too."""
     seen = counts.rows
-    for each in rules:
-        here = sum(counts.owned.get(reason, 0) for reason in each.reasons)
-        alone = None if counts.alone is None else counts.alone.get(each.name, 0)
-        yield RuleCount(each.name, seen, here, alone)
+    for rule in rules:
+        here = sum(counts.owned.get(reason, 0) for reason in rule.reasons)
+        alone = None if counts.alone is None else counts.alone.get(rule.name, 0)
+        yield RuleCount(rule.name, seen, here, alone)
         seen -= here

@@ -40,7 +40,7 @@ FILTER_OPTIONS = (
     output(
         "filter",
         "nsfw_missing",
-        "what to do with sources that carry no safety score at all",
+        "what to do with the rows of a source without any safety score",
         choices=("keep", "drop"),
     ),
     output("filter", "limit", "only the first N rows of each source", type=positive),
@@ -79,7 +79,7 @@ MIX_OPTIONS = (
     output(
         "mix",
         "safety_scope",
-        "url: a URL that one row's safety rule rejects is dropped everywhere; row: only that row",
+        "url: a URL rejected by a safety rule in one row is dropped everywhere; row: only that row",
         choices=("url", "row"),
         default="url",
     ),

@@ -44,10 +44,10 @@ class RejectSampler:
 
     def write(self, path: str) -> None:
         """Write the rejects in the order of their rows."""
-        table = pa.concat_tables([REJECT.empty_table(), *(each[2] for each in self._tables)])
+        table = pa.concat_tables([REJECT.empty_table(), *(table for _, _, table in self._tables)])
         if self._mode == "sample" and self._tables:
-            owner = np.concatenate([each[0] for each in self._tables])
-            order = np.concatenate([each[1] for each in self._tables])
+            owner = np.concatenate([owner for owner, _, _ in self._tables])
+            order = np.concatenate([order for _, order, _ in self._tables])
             table = table.take(pa.array(np.sort(_smallest(owner, order))))
         parquet.write(path, [table], REJECT)
 

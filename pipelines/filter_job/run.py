@@ -126,7 +126,7 @@ class FilterRun(StagedRun):
         self._close_download()
 
     def retry_failed(self, rules: Chain) -> int:
-        """Fetch again what failed for a passing reason, and return how many shards had any.
+        """Retry the rows that failed transiently, and return how many shards had any.
 
         A sweep is a generation of its own: an unfinished one is finished before a new one begins.
         """

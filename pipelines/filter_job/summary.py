@@ -42,11 +42,11 @@ def _funnel(source: str, counts: ChainCounts, chain: Chain) -> object:
     table.add_column("rule")
     for name in ("seen", "rejected here", "%", "rejected alone"):
         table.add_column(name, justify="right")
-    for each in funnel(counts, chain.filters):
-        if each.here or each.alone:
-            share = f"{100 * each.here / counts.rows:.2f}" if counts.rows else "-"
-            alone = "-" if each.alone is None else f"{each.alone:,}"
-            table.add_row(each.rule, f"{each.seen:,}", f"{each.here:,}", share, alone)
+    for rule in funnel(counts, chain.filters):
+        if rule.here or rule.alone:
+            share = f"{100 * rule.here / counts.rows:.2f}" if counts.rows else "-"
+            alone = "-" if rule.alone is None else f"{rule.alone:,}"
+            table.add_row(rule.rule, f"{rule.seen:,}", f"{rule.here:,}", share, alone)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Sweeps: `--retry_failed` fetches again what failed for a passing reason, shard by shard.
+"""Sweeps: `--retry_failed` retries the rows that failed transiently, shard by shard.
 
 Sweep g is generation g of the shards it touches. It starts from the published shard, so
 nothing that succeeded is fetched again, and selection, order and shard membership do not

@@ -44,7 +44,7 @@ def label_everywhere(run: GroundRun, argv: Sequence[str]) -> None:
     if any(codes):
         failed = [gpu for gpu, code in zip(gpus, codes, strict=True) if code]
         raise ValueError(
-            f"labelling failed on GPU {', '.join(failed)}; what is done is kept: mend what the "
+            f"labelling failed on GPU {', '.join(failed)}; what is done is kept: fix what the "
             "messages say and run the same command again"
         )
 
@@ -53,7 +53,7 @@ def named(devices: str | None) -> list[str]:
     """Return the GPUs of `0,1,…` or `auto`; none without the option.
 
     Raises:
-        ValueError: A name is no number.
+        ValueError: A name is not a number.
     """
     if not devices:
         return []

@@ -46,7 +46,7 @@ LABEL_OPTIONS = (
         f"of the detector; {listed_options()}",
         metavar="NAME=VALUE,…",
     ),
-    output("labels", "second_detector", "boxes stay that this one finds, too (IoU 0.5)"),
+    output("labels", "second_detector", "keep only boxes that this one finds, too (IoU 0.5)"),
     output("labels", "rescore", "CLIP model that scores region and phrase"),
     output(
         "labels",
@@ -60,7 +60,7 @@ LABEL_OPTIONS = (
     ),
     launch(
         "allow_upsampled",
-        "go on where the detector enlarges more than half of the images",
+        "continue although the detector enlarges more than half of the images",
         flag=True,
     ),
     launch("device", "auto, cuda, cpu, cuda:1, …", default="auto"),
@@ -70,26 +70,34 @@ LABEL_OPTIONS = (
         flag=True,
     ),
     launch("devices", "one launcher per GPU while labelling: auto or 0,1,…", metavar="0,1,…"),
-    launch("detector_batch", "images that a detector takes at a time", type=positive, default=8),
+    launch("detector_batch", "images per call of the detector", type=positive, default=8),
 )
 
 BOX_OPTIONS = (
-    output("boxes", "score_threshold", "scores must be above it", type=float, default=0.65),
+    output(
+        "boxes",
+        "score_threshold",
+        "only boxes with a higher score are kept",
+        type=float,
+        default=0.65,
+    ),
     output(
         "boxes",
         "cross_phrase_iou",
-        "of two boxes of an image that overlap by more the better one stays",
+        "of two boxes of an image that overlap by more, only the better one is kept",
         type=float,
         default=0.7,
     ),
-    output("boxes", "max_boxes", "of a phrase, the best", type=positive, default=10),
+    output(
+        "boxes", "max_boxes", "most boxes of a phrase; the best are kept", type=positive, default=10
+    ),
     output(
         "boxes",
         "whole_image",
         "boxes of at least this share of the image are dropped",
         type=fraction,
     ),
-    output("boxes", "min_boxes", "samples with fewer boxes are out", type=positive, default=1),
+    output("boxes", "min_boxes", "samples with fewer boxes are dropped", type=positive, default=1),
 )
 
 SELECT_OPTIONS = (
@@ -107,7 +115,7 @@ SELECT_OPTIONS = (
     output(
         "select",
         "two_box_share",
-        "strictly more than this share of the images has two boxes",
+        "more than this share of the images must have two boxes",
         default="3/4",
     ),
     output(
@@ -117,7 +125,7 @@ SELECT_OPTIONS = (
         choices=("prefer_multi", "fill_single"),
         default="prefer_multi",
     ),
-    output("select", "exact", "reach the numbers exactly, not to a bucket of 1/65536", flag=True),
+    output("select", "exact", "reach the target exactly, not to within 1/65536", flag=True),
     output("select", "shard_size", "samples of a new shard", type=positive, default=2500),
 )
 
@@ -133,8 +141,6 @@ GROUND_OPTIONS = (
         "with other thresholds or another target: keep phrases and labels, redo the rest",
         flag=True,
     ),
-    launch(
-        "items_per_process", "items that one process works on at a time", type=positive, default=1
-    ),
+    launch("items_per_process", "concurrent items per process", type=positive, default=1),
     *LAUNCH_OPTIONS,
 )

@@ -41,7 +41,7 @@ class BucketItem:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able form."""
-        return {"name": self.name, "segments": [list(each) for each in self.segments]}
+        return {"name": self.name, "segments": [list(segment) for segment in self.segments]}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> BucketItem:

@@ -118,13 +118,13 @@ def held_by_others(store: Store, stage: str, holder: str, lease_s: float) -> set
 
 def rows_done(store: Store, stage: str) -> dict[str, int]:
     """Return the rows that running items report, by item name: the watchdog's pulse."""
-    found = {}
+    rows = {}
     for entry in store.list(f"leases/{stage}", ".json"):
         try:
-            found[entry.name] = int(json.loads(store.read(entry.name))["rows_done"])
+            rows[entry.name] = int(json.loads(store.read(entry.name))["rows_done"])
         except FileNotFoundError:
             continue
-    return found
+    return rows
 
 
 def _holder(store: Store, name: str) -> str | None:

@@ -111,14 +111,14 @@ LAUNCH_OPTIONS = (
     launch("lease_s", "seconds between refreshes of a lease", type=seconds, default=30.0),
     launch(
         "stall_timeout_s",
-        "end the run when no item and no row finishes for so long",
+        "end the run when no item and no row finishes for this long",
         type=seconds,
         default=2400.0,
     ),
     launch("max_unreadable", "corrupt files to allow and count", type=natural, default=0),
     launch(
         "gc_min_age_s",
-        "age after which a losing attempt is removed (1 h local, 24 h else)",
+        "seconds after which a losing attempt is removed (default 1 h on local disks, else 24 h)",
         type=seconds,
     ),
     launch("dry_run", "print the plan and stop", flag=True),

@@ -1,7 +1,7 @@
 """A stage's work items in files, so that a job graph carries numbers, not file lists.
 
 `_items/<stage>/plan.json` tells how many items there are and of which fingerprint;
-`_items/<stage>/00000.json` … hold their records, `chunk` to a file. Bytes depend on the
+`_items/<stage>/00000.json` … hold their records, `per_file` to a file. Bytes depend on the
 plan alone, so any launcher may write them.
 """
 

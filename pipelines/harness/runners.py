@@ -96,7 +96,7 @@ def _wait(result: PipelineResult, stage: str, local: bool) -> None:
 
 
 def _remote_failures() -> tuple[type[Exception], ...]:
-    """Return what remote runners raise for a job that failed: Dataflow's is no RuntimeError."""
+    """Return what remote runners raise for a job that failed: Dataflow's is not a RuntimeError."""
     # Importing it would cost the other runners a second; the runner in use has done so.
     module = sys.modules.get("apache_beam.runners.dataflow.dataflow_runner")
     return (RuntimeError, module.DataflowRuntimeException) if module else (RuntimeError,)
@@ -200,7 +200,7 @@ class Watchdog:
     def _end(self, why: str) -> None:
         if self._stopped.is_set():
             return
-        logger.error("%s; ended. What is done is kept: run the same command again", why)
+        logger.error("%s; ended. What is done is kept: run the same command again to resume", why)
         for worker in workers(os.getpid()):
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
@@ -210,12 +210,12 @@ class Watchdog:
 
 def workers(pid: int) -> set[int]:
     """Return the living Beam workers among a process's children (none where /proc is absent)."""
-    found = set()
+    children = set()
     with suppress(FileNotFoundError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:
-                found |= {int(child) for child in file.read().split()}
-    return {child for child in found if _is_worker(child)}
+                children |= {int(child) for child in file.read().split()}
+    return {child for child in children if _is_worker(child)}
 
 
 def _is_worker(pid: int) -> bool:
