@@ -32,15 +32,16 @@ from torch import Tensor
 
 from benchmarks import mask_routing, measure
 from cogvlm.costs import flops
-from cogvlm.model import groups, presets
+from cogvlm.costs.gpus import peak_flops_of
+from cogvlm.model import groups
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.decoder import CogVLM
 from cogvlm.model.init import build, skeleton
 from cogvlm.model.layout import IGNORE, Batch, Sample, collate
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
+from cogvlm.model.variants.small import debug
 
 LAYERS, TEXT_TOKENS = 4, 64
-PEAK_TFLOPS = {"A100": 312.0, "H100": 989.0, "H200": 989.0}
-"""Dense bfloat16 peaks by a part of the device's name; the SXM cards'."""
 
 _TRAINED = groups.stage("stage1")
 _TURNS, _STEPS, _WARM_UPS = 11, 4, 3
@@ -106,16 +107,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _peak_tflops(device: str) -> float | None:
     if device == "cpu":
         return 1.0
-    name = torch.cuda.get_device_name()
-    return next((peak for part, peak in PEAK_TFLOPS.items() if part in name), None)
+    peak = peak_flops_of(torch.cuda.get_device_name(), "bf16")
+    return None if peak is None else peak / 1e12
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
     if options.tiny:
-        return [Case("debug", dataclasses.replace(presets.debug(), skip_unused=False), 2)]
+        return [Case("debug", dataclasses.replace(debug(), skip_unused=False), 2)]
     return [
-        Case("cogvlm_17b_224", _slice(presets.cogvlm_17b_224()), options.micro_batch_224),
-        Case("cogvlm_17b_490", _slice(presets.cogvlm_17b_490()), options.micro_batch_490),
+        Case("cogvlm_17b_224", _slice(cogvlm_17b_224()), options.micro_batch_224),
+        Case("cogvlm_17b_490", _slice(cogvlm_17b_490()), options.micro_batch_490),
     ]
 
 

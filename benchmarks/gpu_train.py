@@ -34,8 +34,10 @@ from benchmarks.measure import Figure
 from cogvlm.checkpoints.snapshots import State, Writer
 from cogvlm.costs.activations import activations
 from cogvlm.costs.gpus import peak_flops_of, state_bytes
-from cogvlm.model import groups, presets
+from cogvlm.model import groups
 from cogvlm.model.config import ModelConfig
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224
+from cogvlm.model.variants.small import debug
 from cogvlm.training import distributed, loop, prepare, start
 from cogvlm.training.config import TrainConfig
 from cogvlm.training.presets import recipe
@@ -137,9 +139,9 @@ def _config(options: argparse.Namespace, folder: Path) -> TrainConfig:
         model="debug",
     )
     if options.toy:
-        return replace(config, image_size=presets.debug().vision.image_size, precision="fp32")
+        return replace(config, image_size=debug().vision.image_size, precision="fp32")
     memory = torch.cuda.mem_get_info()[1] * _MEMORY_SHARE
-    layers, blocks = largest_slice(presets.cogvlm_17b_224(), memory, options.micro_batch)
+    layers, blocks = largest_slice(cogvlm_17b_224(), memory, options.micro_batch)
     return replace(config, model="cogvlm_17b_224", override=_overrides(layers, blocks))
 
 

@@ -23,8 +23,8 @@ from cogvlm.data.augment import Augment
 from cogvlm.data.pixels import normalise
 from cogvlm.data.sequences import SampleMaker
 from cogvlm.data.tokenizer import Tokenizer
-from cogvlm.model import presets
 from cogvlm.model.layout import IGNORE, Sample
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224
 from shards.access import RawSample, SampleReader
 from shards.dataset import open_dataset
 from shards.files.tar_members import mapped, members
@@ -72,7 +72,7 @@ def cpu_s(each: Pass) -> float:
 
 def ours(run: Path) -> Pass:
     """Return the trainer's path: training sequences with uint8 images."""
-    reader, model = SampleReader(open_dataset(run)), presets.cogvlm_17b_224()
+    reader, model = SampleReader(open_dataset(run)), cogvlm_17b_224()
     maker = SampleMaker(Tokenizer(run), "base", Augment(), seed=0)
 
     def samples() -> Iterator[Sample]:
@@ -149,7 +149,7 @@ def webdataset_read(run: Path) -> Pass:
 
 def compare(run: Path, passes: dict[str, Pass]) -> None:
     """Raise ValueError where our samples are not the peer's; pixels differ by rounding."""
-    vision = presets.cogvlm_17b_224().vision
+    vision = cogvlm_17b_224().vision
     several = zip(range(_COMPARED), passes["ours"](), passes["webdataset"](), strict=False)
     for number, sample, (image, ids) in several:
         targets = [label for label in sample.labels if label != IGNORE][:-1]  # without EOS

@@ -34,11 +34,11 @@ def figures(folder: Path, full: bool) -> list[Figure]:
         "-m", "pipelines.filter", *corpus.inputs(corpus.metadata(folder / "metadata", rows)),
         f"--output={out}",
     ]  # fmt: skip
-    filtered = measure.run([*command, "--metadata_only"])
+    filtered = measure.run([*command, "--stop_after=filter"])
     part = folder / "part.parquet"
     shutil.copy(out / "kept" / "part-00000.parquet", part)
     bucket_bytes = sum(file.stat().st_size for file in (out / "buckets").iterdir())
-    idle = measure.run([*command, "--metadata_only"])
+    idle = measure.run([*command, "--stop_after=filter"])
     mixed = measure.run([*command, "--stop_after=mix"])
     lines = json.loads((out / "manifest.json").read_text())["counts"]
     kept = lines["filter"]["out"]

@@ -38,8 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--preset", help="the model to build; see cogvlm/model/presets.py")
-    add("--override", action="append", default=[], metavar="NAME=VALUE",
-        help="change a setting of the preset, as expert.layers=4; repeatable")  # fmt: skip
+    add(
+        "--override",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the preset, as expert.layers=4; repeatable",
+    )
     add("--llm", help="folder of a plain Llama, Vicuna or Llama-3 checkpoint")
     add("--tower", help="file or folder of an image tower: open_clip, timm or transformers")
     add("--sat", help="folder of a SwissArmyTransformer checkpoint, the one with `latest`")

@@ -37,15 +37,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", required=True, help=f"task=RUN[@SELECTION],…; tasks: {known}")
     add("--limit", type=int, help="questions of each entry; default: all")
     add("--all_phrases", action="store_true", help="rec: every phrase of a sample, not one of them")
-    add("--blind", choices=("shuffled", "constant"),
-        help="without the image: another's, or one answer to all (no --checkpoint)")  # fmt: skip
+    add(
+        "--blind",
+        choices=("shuffled", "constant"),
+        help="without the image: another's, or one answer to all (no --checkpoint)",
+    )
     add("--shots", type=int, default=0, help="examples with images before each question")
     add("--shots_from", metavar="RUN", help="where they are drawn from; default: the data itself")
     add("--max_new_tokens", type=int, help="of an answer; default: as the task needs")
     add("--dump", metavar="FILE", help="JSON lines of key, question, answer, reference, score")
     add("--json", metavar="FILE", help="all numbers, with fingerprints of checkpoint and data")
-    add("--training_data", metavar="RUN,…",
-        help="to look for evaluated samples in; default: what the run was trained on")  # fmt: skip
+    add(
+        "--training_data",
+        metavar="RUN,…",
+        help="to look for evaluated samples in; default: what the run was trained on",
+    )
     add_model_options(parser)
     return parser
 

@@ -34,11 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--output", required=True, help="folder to write; must not exist or be empty")
     add("--for", dest="engine", choices=ENGINES, default="hf", help="default: hf")
     add("--dtype", choices=DTYPES, default="bf16", help="type of the weights; default: bf16")
-    add("--weights", choices=("ema", "raw"),
-        help="of a training run; default: averaged if it keeps an average, else raw")  # fmt: skip
+    add(
+        "--weights",
+        choices=("ema", "raw"),
+        help="of a training run; default: averaged if it keeps an average, else raw",
+    )
     add("--step", type=int, help="of a training run: which snapshot; default: the newest")
-    add("--adapter", action="store_true",
-        help="of a run that trained LoRA alone: its differences as a PEFT adapter")  # fmt: skip
+    add(
+        "--adapter",
+        action="store_true",
+        help="of a run that trained LoRA alone: its differences as a PEFT adapter",
+    )
     options = parser.parse_args(arguments)
     return run(lambda: _export_adapter(options) if options.adapter else _export(options))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cogvlm.devices import DTYPES, device_of, dtype_of
+from cogvlm.model.registry import TEMPLATES
 from shards.commandline import run, say
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", required=True, help="folder: ours, official, or a training run's")
     add("--image", action="append", default=[], help="file; repeatable")
     add("--prompt", action="append", default=[], help="question; repeatable; default: a caption")
-    add("--template", help="base, chat, vqa or glm4; default: the checkpoint's")
+    add("--template", help=f"{', '.join(TEMPLATES)}; default: the checkpoint's")
     add("--max_new_tokens", type=int, default=256)
     add("--temperature", type=float, default=0.0, help="0 (default) takes the likeliest token")
     add("--top_p", type=float, default=1.0)
@@ -42,8 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--tokenizer", help="tokenizer.json or its folder; default: the checkpoint's")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
     add("--dtype", choices=DTYPES, help="default: bf16 on a GPU, fp32 on a CPU")
-    add("--rope_compute", choices=("fp32", "checkpoint"), default="fp32",
-        help="checkpoint rounds angles as the official bf16 code does")  # fmt: skip
+    add(
+        "--rope_compute",
+        choices=("fp32", "checkpoint"),
+        default="fp32",
+        help="checkpoint rounds angles as the official bf16 code does",
+    )
     return parser
 
 
@@ -115,12 +120,12 @@ def _load(options: argparse.Namespace) -> CogVLM:
 def _sample(
     prompt: str, files: list[str], template: str, tokenizer: Tokenizer, model: CogVLM
 ) -> Sample:
-    from cogvlm.data import tokens
     from cogvlm.data.pixels import read
+    from cogvlm.data.segments import Turn, dialogue
+    from cogvlm.data.tokens import encode
 
     pictures = [read(Path(file), model.config.vision) for file in files]
-    segments = tokens.dialogue([tokens.Turn(prompt)], pictures, template)
-    return tokens.encode(segments, tokenizer, model.config)
+    return encode(dialogue([Turn(prompt)], pictures, template), tokenizer, model.config)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from cogvlm.costs.activations import CHECKPOINTS, activations
 from cogvlm.costs.gpus import GPUS, state_bytes
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.groups import STAGES, counts, stage
-from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, preset
+from cogvlm.model.presets import preset
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
 from shards.commandline import run, say
 
 # Steps and samples per step of the paper (v2, appendix A.1).
@@ -39,8 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--stage", help=f"{', '.join(STAGES)}; default: all of them")
     add("--micro_batch", type=int, default=1, help="samples of a rank at a time; default: 1")
     add("--text_tokens", type=int, default=64, help="per sample, besides its image; default: 64")
-    add("--checkpoint_activations", choices=CHECKPOINTS, default="none",
-        help="whose layers keep their inputs only and are computed twice")  # fmt: skip
+    add(
+        "--checkpoint_activations",
+        choices=CHECKPOINTS,
+        default="none",
+        help="whose layers keep their inputs only and are computed twice",
+    )
     add("--mfu", type=float, default=0.4, help="share of the GPU's peak; default: 0.4")
     return parser
 

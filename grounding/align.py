@@ -15,7 +15,7 @@ import numpy as np
 
 from grounding import geometry
 from grounding.detector import Detection
-from shards.phrases import Phrase
+from shards.grounded import Phrase, Span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,31 +81,30 @@ def align(phrases: Sequence[Phrase], detections: Sequence[Detection], rules: Lab
 
     Args:
         phrases: All phrases of the caption.
-        detections: Of those without a drop reason, in their order.
+        detections: Of each phrase; empty for those that were not looked for.
         rules: What to keep.
 
     Raises:
-        ValueError: There are more or fewer detections than phrases that were sent.
+        ValueError: There are more or fewer detections than phrases.
     """
-    sent = [number for number, phrase in enumerate(phrases) if phrase.drop_reason is None]
-    if len(sent) != len(detections):
+    if len(detections) != len(phrases):
         raise ValueError(
-            f"{len(detections)} detections for {len(sent)} phrases without a drop reason "
-            f"(of {len(phrases)}); give one for each of these, in their order"
+            f"{len(detections)} detections for {len(phrases)} phrases; give one for each phrase, "
+            "an empty one where nothing was looked for"
         )
-    found = [
+    boxes = [
         box
-        for number, detection in zip(sent, detections, strict=True)
+        for number, detection in enumerate(detections)
         for box in _judged(number, detection, rules)
     ]
-    _suppress([box for box in found if box.outcome == BoxOutcome.KEPT], rules)
-    kept = [box for box in found if box.outcome == BoxOutcome.KEPT]
+    _suppress([box for box in boxes if box.outcome == BoxOutcome.KEPT], rules)
+    kept = [box for box in boxes if box.outcome == BoxOutcome.KEPT]
     outcomes: list[list[BoxOutcome]] = [[] for _ in phrases]
-    for box in found:
+    for box in boxes:
         outcomes[box.phrase].append(box.outcome)
     return Labels(
-        noun_chunks=_rows([(_chunk(phrases[box.phrase]), box) for box in kept]),
-        ref_exps=_rows([(_expression(phrases[box.phrase]), box) for box in kept]),
+        noun_chunks=_rows([(phrases[box.phrase].span, box) for box in kept]),
+        ref_exps=_rows([(phrases[box.phrase].expression, box) for box in kept]),
         outcomes=outcomes,
         boxes=len({box.xyxy for box in kept}),
     )
@@ -117,7 +116,7 @@ def _judged(number: int, detection: Detection, rules: LabelRules) -> Iterator[_B
     scores = np.asarray(detection.scores, np.float32)
     clipped = np.clip(boxes, 0.0, 1.0) + np.float32(0.0)  # which makes -0.0 an 0.0
     for detected, box, score_32 in zip(boxes.tolist(), clipped, scores, strict=True):
-        xyxy, score = tuple(_shortest(each) for each in box), _shortest(score_32)
+        xyxy, score = tuple(_shortest(side) for side in box), _shortest(score_32)
         yield _Box(number, xyxy, score, _outcome(detected, xyxy, score, rules))
 
 
@@ -156,19 +155,9 @@ def _suppress(boxes: Sequence[_Box], rules: LabelRules) -> None:
             box.outcome = BoxOutcome.OVER_CAP
 
 
-def _chunk(phrase: Phrase) -> tuple[int, int]:
-    return phrase.start, phrase.end
-
-
-def _expression(phrase: Phrase) -> tuple[int, int]:
-    if phrase.expr_start is None or phrase.expr_end is None:
-        return _chunk(phrase)
-    return phrase.expr_start, phrase.expr_end
-
-
-def _rows(spanned: Sequence[tuple[tuple[int, int], _Box]]) -> list[list[float]]:
+def _rows(spanned: Sequence[tuple[Span, _Box]]) -> list[list[float]]:
     """Return GRIT's rows: by score, the highest first, then by span and box."""
-    ordered = sorted(spanned, key=lambda each: (-each[1].score, each[0], each[1].xyxy))
+    ordered = sorted(spanned, key=lambda pair: (-pair[1].score, pair[0], pair[1].xyxy))
     return [[*span, *box.xyxy, box.score] for span, box in ordered]
 
 

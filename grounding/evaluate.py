@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--against", nargs=2, metavar=("FORM", "FILE"), help="grit FILE.parquet")
     add("--thresholds", help="of the table, with commas; default: 0 to 0.95 in steps of 0.05")
     add_detector_options(parser)
-    add("--json", metavar="FILE", help="write all numbers and fingerprints there, too")
+    add("--json", metavar="FILE", help="also write all numbers and fingerprints to this file")
     return parser
 
 
@@ -53,9 +53,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         form, file = options.against
         if form != "grit":
             raise ValueError(f"--against {form}: the only form is grit; type --against grit FILE")
-        found = scoring.compare_with_grit(dataset, file).to_json()
-        facts |= {"against": {"form": form, "file": file}, "agreement": found}
-        lines = agreement_lines(found)
+        agreed = scoring.compare_with_grit(dataset, file).to_json()
+        facts |= {"against": {"form": form, "file": file}, "agreement": agreed}
+        lines = agreement_lines(agreed)
     else:
         score = _score(options, dataset, facts)
         facts["metrics"] = score.to_json()
@@ -123,10 +123,10 @@ def metric_lines(values: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield "labels by threshold: boxes with a score above it"
     yield _row(("above", "boxes", "precision", "coverage"))
-    for each in values["labels"]:
-        precision, coverage = each["precision"], each["coverage"]
+    for labels in values["labels"]:
+        precision, coverage = labels["precision"], labels["coverage"]
         numbers = _percent(precision["value"]), _percent(coverage["value"])
-        yield _row((f"{each['threshold']:g}", f"{precision['total']:,}", *numbers))
+        yield _row((f"{labels['threshold']:g}", f"{precision['total']:,}", *numbers))
     elsewhere = values["boxes_elsewhere"]
     yield f"not counted: {elsewhere:,} boxes of words for which the annotations have no box"
     yield ""
@@ -173,14 +173,14 @@ def _chunk_lines(chunks: Mapping[str, Any] | None) -> Iterator[str]:
         yield _agreement_row(name, chunks[name])
 
 
-def _agreement_row(title: str, found: Mapping[str, Any]) -> str:
-    shares = [_percent(found[name]) for name in ("precision", "recall", "f1")]
-    return _row((title, *shares, f"{found['predicted']:,}", f"{found['gold']:,}"))
+def _agreement_row(title: str, agreed: Mapping[str, Any]) -> str:
+    shares = [_percent(agreed[name]) for name in ("precision", "recall", "f1")]
+    return _row((title, *shares, f"{agreed['predicted']:,}", f"{agreed['gold']:,}"))
 
 
 def _row(cells: Sequence[str]) -> str:
     first, *others = cells
-    return f"  {first:<24}" + "".join(f"{each:>11}" for each in others)
+    return f"  {first:<24}" + "".join(f"{cell:>11}" for cell in others)
 
 
 def _percent(share: float | None) -> str:
@@ -200,7 +200,7 @@ def _thresholds(text: str | None) -> tuple[float, ...]:
     if text is None:
         return scoring.THRESHOLDS
     try:
-        return tuple(float(each) for each in text.split(","))
+        return tuple(float(number) for number in text.split(","))
     except ValueError:
         raise ValueError(f"--thresholds {text}: must be numbers such as 0.3,0.5,0.65") from None
 

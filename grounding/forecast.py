@@ -33,8 +33,8 @@ class Reach:
     @property
     def natural_share(self) -> float | None:
         """Share of multis if everything is kept; None without images."""
-        every = self.single + self.multi
-        return self.multi / every if every else None
+        images = self.single + self.multi
+        return self.multi / images if images else None
 
     @property
     def missing_multi(self) -> int:
@@ -103,7 +103,7 @@ def forecast(
         share: The share of multis is strictly above it.
 
     Raises:
-        ValueError: The sample is no part of the images.
+        ValueError: The sample is not part of the images.
     """
     if not 0 < sample_share <= 1:
         raise ValueError(f"the sample's share must be above 0, at most 1, not {sample_share}")

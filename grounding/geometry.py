@@ -1,4 +1,4 @@
-"""Boxes as geometry: area, clipping, overlap, and suppression of the weaker of two alike.
+"""Boxes as geometry: area, overlap, and suppression of the weaker of two alike.
 
 Goes in: `xyxy` boxes in [0, 1] of the image, continuous (a box from 0 to 0.5 is half as wide as the
 image, no pixel is added). Comes out: arrays, in float64 whatever came in. Order is part of the
@@ -15,21 +15,16 @@ Indices = npt.NDArray[np.int64]
 
 
 def area(boxes_xyxy: npt.ArrayLike) -> Floats:
-    """Return the area of each box as a share of the image; 0 where a side is none or negative."""
+    """Return the area of each box as a share of the image; 0 where a side is zero or negative."""
     boxes = _rows(boxes_xyxy)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-def clip(boxes_xyxy: npt.ArrayLike) -> Floats:
-    """Return the boxes cut to the image; those outside it lie on its edge, without area."""
-    return np.clip(_rows(boxes_xyxy), 0.0, 1.0)
-
-
 def iou(first_xyxy: npt.ArrayLike, second_xyxy: npt.ArrayLike) -> Floats:
     """Return (n, m): intersection over union of each of n boxes with each of m.
 
-    A box without area overlaps nothing, itself neither.
+    A box without area overlaps nothing, not even itself.
     """
     first, second = _rows(first_xyxy), _rows(second_xyxy)
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
@@ -64,27 +59,6 @@ def nms(boxes_xyxy: npt.ArrayLike, scores: npt.ArrayLike, max_iou: float) -> Ind
             overlaps = iou(boxes[place : place + 1], boxes[place + 1 :])[0]
             alive[place + 1 :] &= overlaps <= max_iou
     return order[alive]
-
-
-def nms_per_phrase(
-    boxes_xyxy: npt.ArrayLike, scores: npt.ArrayLike, phrases: npt.ArrayLike, max_iou: float
-) -> Indices:
-    """Return as `nms` does, but a box removes boxes of its own phrase only.
-
-    Args:
-        boxes_xyxy: (n, 4).
-        scores: (n,), finite.
-        phrases: (n,), the number of the phrase that each box is of.
-        max_iou: Overlap up to which both of two boxes stay.
-    """
-    boxes, all_scores = _rows(boxes_xyxy), np.asarray(scores, np.float64)
-    numbers = np.asarray(phrases)
-    stays = np.zeros(len(boxes), bool)
-    for number in np.unique(numbers):
-        own = np.flatnonzero(numbers == number)
-        stays[own[nms(boxes[own], all_scores[own], max_iou)]] = True
-    order = by_score(all_scores)
-    return order[stays[order]]
 
 
 def _rows(boxes_xyxy: npt.ArrayLike) -> Floats:

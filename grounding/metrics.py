@@ -129,16 +129,16 @@ def recall_at(
     categories. The list of a phrase ends with one box of zeros, so that a phrase without
     predictions is a miss and not a gap.
     """
-    found: dict[str, list[int]] = {OVERALL: [0] * (len(ks) + 1)}
+    counts_of: dict[str, list[int]] = {OVERALL: [0] * (len(ks) + 1)}
     for phrase in phrases:
         right = np.append(hits(phrase, protocol), False)  # the box of zeros overlaps nothing
         at_k = [bool(right[:k].any()) for k in ks]
         for name in dict.fromkeys((OVERALL, *phrase.categories)):
-            counts = found.setdefault(name, [0] * (len(ks) + 1))
-            found[name] = [a + b for a, b in zip(counts, (*at_k, 1), strict=True)]
+            counts = counts_of.setdefault(name, [0] * (len(ks) + 1))
+            counts_of[name] = [a + b for a, b in zip(counts, (*at_k, 1), strict=True)]
     return {
         name: {k: Ratio(hit, counts[-1]) for k, hit in zip(ks, counts, strict=False)}
-        for name, counts in found.items()
+        for name, counts in counts_of.items()
     }
 
 
@@ -190,13 +190,13 @@ def ratio_json(ratio: Ratio) -> Mapping[str, float | int | None]:
     return {"value": ratio.value, "hits": ratio.hits, "total": ratio.total}
 
 
-def agreement_json(found: Agreement) -> Mapping[str, float | int | None]:
+def agreement_json(agreed: Agreement) -> Mapping[str, float | int | None]:
     """Return an agreement with its numbers; null where there is nothing to divide by."""
     return {
-        "precision": found.precision,
-        "recall": found.recall,
-        "f1": found.f1,
-        "shared": found.shared,
-        "predicted": found.predicted,
-        "gold": found.gold,
+        "precision": agreed.precision,
+        "recall": agreed.recall,
+        "f1": agreed.f1,
+        "shared": agreed.shared,
+        "predicted": agreed.predicted,
+        "gold": agreed.gold,
     }

@@ -19,17 +19,9 @@ from grounding import metrics
 from grounding.annotated import grit
 from grounding.detector import Detection, Detector
 from grounding.metrics import Agreement, Localised, Ratio
-from grounding.samples import (
-    BoxRow,
-    GroundedSample,
-    Grounding,
-    Span,
-    boxes_by_span,
-    parse,
-    raw_samples,
-    samples,
-)
+from grounding.samples import raw_samples, samples
 from shards import Dataset, RawSample
+from shards.grounded import BoxRow, GroundedSample, Grounding, Span, boxes_by_span, parse
 from shards.image import ImageError, decode
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))
@@ -54,11 +46,11 @@ class Score:
         self.num_samples += 1
         wanted = boxes_by_span(gold.grounding.noun_chunks)
         for span, rows in wanted.items():
-            found = predicted.get(span, ())
+            answer = predicted.get(span, ())
             phrase = metrics.localised(
                 [row.box_xyxy for row in rows],
-                [row.box_xyxy for row in found],
-                [row.score for row in found],
+                [row.box_xyxy for row in answer],
+                [row.score for row in answer],
                 gold.grounding.categories.get(span, ()),
             )
             self.phrases.append(phrase)
@@ -90,11 +82,11 @@ class Score:
             "rec_accuracy": metrics.ratio_json(metrics.accuracy(self.expressions)),
             "labels": [
                 {
-                    "threshold": each.threshold,
-                    "precision": metrics.ratio_json(each.precision),
-                    "coverage": metrics.ratio_json(each.coverage),
+                    "threshold": labels.threshold,
+                    "precision": metrics.ratio_json(labels.precision),
+                    "coverage": metrics.ratio_json(labels.coverage),
                 }
-                for each in metrics.at_thresholds(self.phrases, self.thresholds)
+                for labels in metrics.at_thresholds(self.phrases, self.thresholds)
             ],
             "chunks": None
             if self.chunks_exact is None or self.chunks_head is None
@@ -109,12 +101,12 @@ def score_run(gold: Dataset, predictions: Dataset, thresholds: Sequence[float]) 
     """Score a grounded run over the same keys; raises as `score_predictions` does."""
     detectors: set[str | None] = set()
 
-    def found() -> Iterator[tuple[str, Grounding]]:
+    def groundings() -> Iterator[tuple[str, Grounding]]:
         for sample in samples(predictions):
             detectors.add(sample.detector)
             yield sample.common.key, sample.grounding
 
-    score = score_predictions(gold, found(), predictions.spec, thresholds)
+    score = score_predictions(gold, groundings(), predictions.spec, thresholds)
     score.detector = ", ".join(sorted(filter(None, detectors))) or None
     return score
 
@@ -165,12 +157,12 @@ def score_detector(
     score = Score(thresholds)
     for batch in _batches(raw_samples(gold), batch_size):
         known = [parse(raw) for raw in batch]
-        spans = [sorted(boxes_by_span(each.grounding.noun_chunks)) for each in known]
+        spans = [sorted(boxes_by_span(sample.grounding.noun_chunks)) for sample in known]
         images = [_image(raw) for raw in batch]
-        captions = [each.common.caption for each in known]
+        captions = [sample.common.caption for sample in known]
         detections = detector.detect(images, captions, spans)
-        for sample, at, found in zip(known, spans, detections, strict=True):
-            rows = {span: _rows(span, each) for span, each in zip(at, found, strict=True)}
+        for sample, asked, answers in zip(known, spans, detections, strict=True):
+            rows = {span: _rows(span, boxes) for span, boxes in zip(asked, answers, strict=True)}
             score.num_without_predictions += not any(rows.values())
             score.add(sample, rows)
     return score
@@ -223,8 +215,9 @@ def compare_with_grit(ours: Dataset, file: str) -> GritAgreement:
         our_chunks = boxes_by_span(sample.grounding.noun_chunks)
         their_chunks = boxes_by_span(row.noun_chunks)
         chunks.append(metrics.agreement(our_chunks, their_chunks))
-        our_spans = (each.span for each in sample.grounding.ref_exps)
-        expressions.append(metrics.agreement(our_spans, (each.span for each in row.ref_exps)))
+        our_spans = (box.span for box in sample.grounding.ref_exps)
+        their_spans = (box.span for box in row.ref_exps)
+        expressions.append(metrics.agreement(our_spans, their_spans))
         boxes += [
             metrics.box_agreement(_corners(our_chunks[span]), _corners(their_chunks[span]))
             for span in our_chunks.keys() & their_chunks.keys()
@@ -251,10 +244,10 @@ def compare_with_grit(ours: Dataset, file: str) -> GritAgreement:
 class _Known:
     """The samples of a run, each given away once."""
 
-    def __init__(self, found: Iterable[GroundedSample]) -> None:
+    def __init__(self, grounded: Iterable[GroundedSample]) -> None:
         self.taken = 0
         self.by_caption_alone = 0
-        self._by_key = {sample.common.key: sample for sample in found}
+        self._by_key = {sample.common.key: sample for sample in grounded}
         self._by_address: dict[tuple[str | None, str], list[str]] = {}
         self._by_caption: dict[str, list[str]] = {}
         for key, sample in self._by_key.items():
@@ -294,8 +287,8 @@ def _found(predicted: Grounding, gold: Grounding) -> dict[Span, list[BoxRow]]:
     return expressions | boxes_by_span(predicted.noun_chunks)
 
 
-def _rows(span: Span, found: Detection) -> list[BoxRow]:
-    boxes, scores = found.boxes_xyxy.tolist(), found.scores.tolist()
+def _rows(span: Span, detection: Detection) -> list[BoxRow]:
+    boxes, scores = detection.boxes_xyxy.tolist(), detection.scores.tolist()
     return [
         BoxRow(*span, x0, y0, x1, y1, score)
         for (x0, y0, x1, y1), score in zip(boxes, scores, strict=True)
@@ -303,18 +296,18 @@ def _rows(span: Span, found: Detection) -> list[BoxRow]:
 
 
 def _spans(grounding: Grounding) -> set[Span]:
-    return {(each.start, each.end) for each in grounding.phrases if each.drop_reason is None}
+    return {phrase.span for phrase in grounding.phrases if phrase.is_kept}
 
 
 def _heads(grounding: Grounding) -> set[Span]:
-    kept = (each for each in grounding.phrases if each.drop_reason is None)
-    return {(each.head_start, each.head_end) for each in kept}
+    kept = (phrase for phrase in grounding.phrases if phrase.is_kept)
+    return {(phrase.head_start, phrase.head_end) for phrase in kept}
 
 
 def _corners(rows: Sequence[BoxRow]) -> np.ndarray:
     return np.array([row.box_xyxy for row in rows], np.float64)
 
 
-def _batches(found: Iterator[RawSample], size: int) -> Iterator[list[RawSample]]:
-    while batch := list(islice(found, size)):
+def _batches(raws: Iterator[RawSample], size: int) -> Iterator[list[RawSample]]:
+    while batch := list(islice(raws, size)):
         yield batch

@@ -4,9 +4,9 @@ Goes in: for every image its number of boxes m and its rank u, 64 bits that depe
 only. Comes out: a cut, by which any worker decides about any image alone. In between lies one small
 table (`Histogram`), merged by addition, so that no order, sharding or retry shows in the result.
 
-An image with m = 1 is single, with m >= 2 multi; with none, or fewer than `min_boxes`, it does not
-take part. Let k1 of n1 singles and k2 of n2 multis be kept, and the share of multis have to be
-strictly above a/b, with 0 < a < b. Then:
+An image with m = 1 is single, with m >= 2 multi; with none it does not take part. Let k1 of n1
+singles and k2 of n2 multis be kept, and the share of multis have to be strictly above a/b, with
+0 < a < b. Then:
 
     the share is k2 / (k1 + k2), so what is asked for is b*k2 > a*(k1 + k2), the same as
     a*k1 < (b - a)*k2, the same (both sides are integers) as a*k1 <= (b - a)*k2 - 1.
@@ -59,7 +59,9 @@ def fraction(text: str) -> Share:
     """
     match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
     if not match:
-        raise ValueError(f"share {text!r} is no fraction of two whole numbers; type one like 3/4")
+        raise ValueError(
+            f"share {text!r} is not a fraction of two whole numbers; type one like 3/4"
+        )
     return _checked((int(match.group(1)), int(match.group(2))))
 
 
@@ -115,27 +117,20 @@ class Histogram:
     """How many images there are by kind and by the first 16 bits of u."""
 
     counts: npt.NDArray[np.int64]  # (2, NUM_BUCKETS): singles, multis
-    min_boxes: int = 1  # images with fewer are not counted and not kept
 
     @staticmethod
-    def empty(min_boxes: int = 1) -> Histogram:
+    def empty() -> Histogram:
         """Return a table of nothing."""
-        if min_boxes < 1:
-            raise ValueError(f"min_boxes must be at least 1, not {min_boxes}")
-        return Histogram(np.zeros((2, NUM_BUCKETS), np.int64), min_boxes)
+        return Histogram(np.zeros((2, NUM_BUCKETS), np.int64))
 
     def add(self, u: UInt64, boxes: npt.NDArray[np.integer]) -> None:
         """Count images by rank and number of boxes, in place."""
-        counted = boxes >= self.min_boxes
-        bins = _buckets(u) + NUM_BUCKETS * (boxes >= 2)
-        found = np.bincount(bins[counted], minlength=2 * NUM_BUCKETS)
-        self.counts[:] += found.reshape(2, NUM_BUCKETS)
+        bins = _buckets(u) + np.where(boxes >= 2, NUM_BUCKETS, 0)
+        added = np.bincount(bins[boxes >= 1], minlength=2 * NUM_BUCKETS)
+        self.counts[:] += added.reshape(2, NUM_BUCKETS)
 
     def __add__(self, other: Histogram) -> Histogram:
-        if self.min_boxes != other.min_boxes:
-            both = f"{self.min_boxes} and of {other.min_boxes}"
-            raise ValueError(f"tables of min_boxes {both} cannot be added")
-        return Histogram(self.counts + other.counts, self.min_boxes)
+        return Histogram(self.counts + other.counts)
 
     @property
     def single(self) -> int:
@@ -156,7 +151,6 @@ class Cut:
     multi_bucket: int
     single: int  # images that are kept in all: k1
     multi: int  # k2
-    min_boxes: int
     single_rest: int = 0  # still to be taken from the boundary bucket, see `exactly`
     multi_rest: int = 0
     single_last: Place | None = None  # the last image taken from the boundary bucket
@@ -176,10 +170,12 @@ class Cut:
             raise ValueError("this cut lacks its boundary buckets; complete it by `exactly`")
         is_multi = boxes >= 2
         limits = np.where(is_multi, self.multi_bucket, self.single_bucket)
-        kept = (boxes >= self.min_boxes) & (_buckets(u) < limits)
+        kept = (boxes >= 1) & (_buckets(u) < limits)
         if self.single_last or self.multi_last:
             if keys is None:
-                raise ValueError("an exact cut decides by keys within a bucket; give the keys, too")
+                raise ValueError(
+                    "an exact cut decides by keys within a bucket; give the keys as well"
+                )
             for row in np.flatnonzero(self.on_boundary(u, boxes)).tolist():
                 last = self.multi_last if is_multi[row] else self.single_last
                 kept[row] = last is not None and (int(u[row]), keys[row].as_py()) <= last
@@ -188,7 +184,7 @@ class Cut:
     def on_boundary(self, u: UInt64, boxes: npt.NDArray[np.integer]) -> Bools:
         """Return which images lie in the first bucket of their kind that is not kept whole."""
         limits = np.where(boxes >= 2, self.multi_bucket, self.single_bucket)
-        return (boxes >= self.min_boxes) & (_buckets(u) == limits)
+        return (boxes >= 1) & (_buckets(u) == limits)
 
     def exactly(self, boundary: Iterable[tuple[int, int, str]]) -> Cut:
         """Return this cut with its numbers reached exactly.
@@ -252,7 +248,6 @@ def cut(
         multi_bucket=multi_bucket,
         single=single,
         multi=multi,
-        min_boxes=histogram.min_boxes,
         single_rest=single - whole_single,
         multi_rest=multi - whole_multi,
     )

@@ -5,49 +5,54 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 
-from pipelines.fetch import NetworkUnhealthy
-from pipelines.harness.failures import JobFailedError, mendable
+from pipelines.harness.failures import (
+    JobFailedError,
+    as_text,
+    leave_out_reports,
+    mendable,
+    quiet_stderr,
+)
 from pipelines.harness.launch import Launch
 from pipelines.harness.parsing import LOCAL_RUNNERS, Parsed
-from pipelines.metadata.reader import UnreadableError
 from shards import commandline
-from shards.files.commit import ClaimVoidError
 from shards.files.store import Store
 
 
-def report_errors(action: Callable[[], None]) -> int:
+def report_errors(action: Callable[[], None], *, verbose: bool = False) -> int:
     """Run a job's command; returns its exit code.
 
     What the user can mend becomes one line and code 2, a failed remote job one line and code 1.
+
+    Args:
+        action: The command.
+        verbose: Whether tracebacks are shown as well.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_not_beams_worker_log)
-    try:
-        return commandline.run(lambda: _mended(action))
-    except JobFailedError as error:
-        return commandline.fail(str(error), code=1)
+    with nullcontext() if verbose else quiet_stderr():
+        for handler in () if verbose else logging.getLogger().handlers:
+            leave_out_reports(handler)
+        try:
+            return commandline.run(lambda: _mended(action, verbose))
+        except JobFailedError as error:
+            return commandline.fail(str(error), code=1)
 
 
-def _mended(action: Callable[[], None]) -> None:
+def _mended(action: Callable[[], None], verbose: bool) -> None:
     """Run a command; what the user can mend is a plain ValueError, also where a worker met it."""
     try:
         action()
-    except (UnreadableError, NetworkUnhealthy, ClaimVoidError) as error:
-        raise ValueError(str(error)) from error
-    except RuntimeError as error:
-        text = error.text if isinstance(error, JobFailedError) else str(error)
-        told = mendable(text)
-        if told is None:
+    except Exception as error:
+        text = error.text if isinstance(error, JobFailedError) else as_text(error)
+        line = mendable(text) if isinstance(error, RuntimeError) else None
+        if verbose and (line is not None or commandline.is_mendable(error)):
+            traceback.print_exc()
+        if line is None:
             raise
-        raise ValueError(told.removesuffix("]").split(" [while running")[0]) from error
-
-
-def _not_beams_worker_log(record: logging.LogRecord) -> bool:
-    """Leave out what Beam relays from local workers: an error reaches the launcher anyway."""
-    return not record.getMessage().startswith("Worker: ")
+        raise ValueError(line) from error
 
 
 def launch_of(parsed: Parsed, store: Store) -> Launch:
@@ -73,8 +78,6 @@ def launch_of(parsed: Parsed, store: Store) -> Launch:
             raise ValueError(
                 f"--{removing} with --num_tasks would remove what other launchers write"
             )
-    if local:
-        values.workers = values.workers or 1
     return Launch(
         store=store,
         beam_flags=parsed.beam,
@@ -87,4 +90,6 @@ def launch_of(parsed: Parsed, store: Store) -> Launch:
         lease_s=values.lease_s,
         stall_timeout_s=values.stall_timeout_s,
         launcher_pid=os.getpid() if local else None,
+        allow_library_change=values.allow_library_change,
+        gc_min_age_s=values.gc_min_age_s,
     )

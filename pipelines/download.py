@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from pipelines.commandline import launch_of, report_errors
 from pipelines.download_job.options import DOWNLOAD_OPTIONS, RETRY_FAILED
-from pipelines.filter_job import rules as run_rules
 from pipelines.filter_job import summary
-from pipelines.filter_job.run import Run
+from pipelines.filter_job.request import FilterRequest
+from pipelines.filter_job.rules import build_chains, decoded_rules
+from pipelines.filter_job.run import FilterRun
 from pipelines.harness import rundir
 from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT
 from pipelines.harness.parsing import Parsed, build_parser, parse
@@ -32,25 +33,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.download", __doc__, _OPTIONS)
     parsed = parse(parser, argv, _OPTIONS)
-    return report_errors(lambda: _run(parsed))
+    return report_errors(lambda: _run(parsed), verbose=parsed.values.verbose)
 
 
 def _run(parsed: Parsed) -> None:
-    launch = launch_of(parsed, rundir.open_output(parsed.values.output, "filter"))
-    recorded = rundir.read_run_json(launch.store)
-    for name, value in recorded["options"].items():
-        setattr(parsed.values, name, value)
-    chains = run_rules.build_chains(parsed.values.preset, recorded["rule_settings"])
-    run = Run(parsed.values, launch)
+    store = rundir.open_output(parsed.values.output, "filter")
+    launch = launch_of(parsed, store)
+    recorded = rundir.read_run_json(store, needed=("rule_settings", "unreadable_inputs"))
+    request = FilterRequest.of(
+        {**vars(parsed.values), **recorded["options"]}, store.url(rundir.RUN_JSON)
+    )
+    chains = build_chains(request.preset, recorded["rule_settings"])
+    rules = decoded_rules(chains)
+    run = FilterRun(launch, request)
     run.read_filter(len(recorded["unreadable_inputs"]))
     run.mix()
-    rules = run_rules.decoded_rules(chains)
     run.download(rules)
     if parsed.values.retry_failed:
         swept = run.retry_failed(rules)
         say(f"{swept} shards had rows that failed for a passing reason")
-    rundir.record_library_changes(launch.store, run.library_changes)
-    summary.show(run.lines, run.filter_totals, chains, parsed.values.preset, launch.store.root)
+    rundir.record_library_changes(store, run.library_changes)
+    summary.show(run.lines, run.filter_totals, chains, request.preset, store.root)
 
 
 if __name__ == "__main__":

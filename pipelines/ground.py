@@ -6,7 +6,6 @@ The same command again resumes; --reselect changes thresholds or target without 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -24,26 +23,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.ground", __doc__, GROUND_OPTIONS)
     parsed = parse(parser, argv, GROUND_OPTIONS)
-    return report_errors(lambda: _run(parsed, argv))
+    return report_errors(lambda: _run(parsed, argv), verbose=parsed.values.verbose)
 
 
 def _run(parsed: Parsed, argv: Sequence[str]) -> None:
     from pipelines.ground_job import devices, settings, summary
+    from pipelines.ground_job.request import GroundRequest
     from pipelines.ground_job.run import GroundRun
 
-    values = parsed.values
-    launch = launch_of(parsed, rundir.open_output(values.output, "ground"))
-    dataset = _input(values)
-    settings.check(values, dataset)  # every mistake before any work
-    run = GroundRun(values, launch, dataset)
+    values, request = parsed.values, GroundRequest.of(vars(parsed.values))
+    store = rundir.open_output(values.output, "ground", overwrite=values.overwrite)
+    launch = launch_of(parsed, store)
+    dataset = _input(request.input, store)
+    settings.check(request, dataset)  # every mistake before any work
+    run = GroundRun(launch, request, dataset)
     if values.dry_run:
         say(*summary.plan(run))
         return
-    settings.check_models(values, dataset)
+    settings.check_models(request, dataset, labels=values.stop_after != "phrases")
     if values.overwrite:
-        rundir.clear(launch.store)
+        rundir.clear(store)
     elif values.reselect:
-        summary.forget_selection(launch.store)
+        summary.forget_selection(store)
     run.write_run_json(argv)
     run.phrases()
     if values.stop_after != "phrases":
@@ -55,20 +56,18 @@ def _run(parsed: Parsed, argv: Sequence[str]) -> None:
         if values.stop_after != "choose":
             run.select(histogram)
             run.pack()
-    rundir.record_library_changes(launch.store, run.library_changes)
+    rundir.record_library_changes(store, run.library_changes)
     say(*summary.lines(run))
 
 
-def _input(values: argparse.Namespace) -> Dataset:
-    if not values.input:
+def _input(spec: str | None, output: Store) -> Dataset:
+    if not spec:
         raise ValueError("--input is missing; give a run, OUT@SELECTION or an img2dataset folder")
-    dataset = open_dataset(values.input)
+    dataset = open_dataset(spec)
     if dataset.level not in ("image_text", "grounded"):
-        raise ValueError(
-            f"--input {values.input} holds {dataset.level} samples, no image-text ones"
-        )
-    if dataset.store.root == Store(values.output).root:
-        raise ValueError(f"--output {values.output} is the input; give another folder")
+        raise ValueError(f"--input {spec} holds {dataset.level} samples, not image-text samples")
+    if dataset.store.root == output.root:
+        raise ValueError(f"--output {output.root} is the input; give another folder")
     return dataset
 
 

@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for finding in lint(store):
             findings += 1
             say(str(finding))
-        found = manifest.read(store)
+        run_manifest = manifest.read(store)
         verdict = f"{findings} findings" if findings else "they keep the contract"
-        say(f"{len(found.shards)} shards, {found.samples} samples: {verdict}")
+        say(f"{len(run_manifest.shards)} shards, {run_manifest.samples} samples: {verdict}")
 
     return report_errors(check) or min(findings, 1)
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser("pipelines.pack", __doc__, PACK_OPTIONS)
     parsed = parse(parser, argv, PACK_OPTIONS)
-    return report_errors(lambda: _run(parsed, argv))
+    return report_errors(lambda: _run(parsed, argv), verbose=parsed.values.verbose)
 
 
 def _run(parsed: Parsed, argv: Sequence[str]) -> None:
@@ -31,9 +31,10 @@ def _run(parsed: Parsed, argv: Sequence[str]) -> None:
 
     values = parsed.values
     request = settings.request(values)  # every mistake before any work
-    launch = launch_of(parsed, rundir.open_output(values.output, "pack"))
+    store = rundir.open_output(values.output, "pack", overwrite=values.overwrite)
+    launch = launch_of(parsed, store)
     settings.check_output(launch.store, request)
-    run = PackRun(values, launch, request)
+    run = PackRun(launch, request)
     if values.dry_run:
         say(*run.plan())
         return

@@ -39,16 +39,21 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("run", nargs="+", help="a finished run, OUT@NAME or an img2dataset folder, in any store")
     add("--output", metavar="FILE", help="default: report.html of the last run")
-    add("--samples", type=_samples, default=24, help="to show of each run (default 24)")
+    add("--samples", type=_samples, default=24, help="samples to show of each run (default 24)")
     add("--training", metavar="RUN", help="folder of a training run: adds its loss curve")
-    add("--evaluation", metavar="FILE", action="append", default=[],
-        help="of cogvlm.evaluate --json: adds its results; may be repeated")  # fmt: skip
+    add(
+        "--evaluation",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="output of cogvlm.evaluate --json: adds its results; may be repeated",
+    )
     return parser
 
 
 def _samples(text: str) -> int:
     if not text.isdecimal() or int(text) > 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of samples from 0 to 10000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of samples from 0 to 10000")
     return int(text)
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ import pyarrow as pa
 
 import filters
 from cogvlm.data.augment import Augment
+from cogvlm.data.tasks import TASKS
 from cogvlm.model import config as model_config
 from cogvlm.model.presets import PRESETS as MODELS
+from cogvlm.model.registry import TEMPLATES, TOWERS
 from cogvlm.training.config import TrainConfig
 from cogvlm.training.presets import ABLATIONS, RECIPES, Recipe
 from examples import costs
@@ -137,18 +139,26 @@ def model_settings_page() -> str:
     lines = [
         "# Model settings",
         "",
-        "Made from `cogvlm/model/config.py` and `cogvlm/model/presets.py` by `make docs`.",
+        "Made from `cogvlm/model/config.py`, `variants`, `towers` and `templates` by `make docs`.",
         "",
         "## Presets",
         "",
         *_table(("preset", "what", "tokens of an image")),
     ]
-    for name, make in MODELS.items():
-        lines.append(_row((f"`{name}`", inspect.getdoc(make) or "", str(make().span_size))))
+    for name, variant in MODELS.items():
+        lines.append(_row((f"`{name}`", variant.help, str(variant.config().span_size))))
+    lines += ["", "## Towers", "", "What `vision.tower` may be.", "", *_declared(TOWERS)]
+    lines += ["", "## Templates", "", "What `template` may be.", "", *_declared(TEMPLATES)]
     for name, part in {"": model_config.ModelConfig, **_parts()}.items():
         lines += ["", f"## {f'`{name}`' if name else 'The model'}", ""]
         lines += [inspect.getdoc(part) or "", "", *_settings(part, f"{name}." if name else "")]
     return _page(lines)
+
+
+def _declared(declarations: Mapping[str, Any]) -> list[str]:
+    """Return the table of what is declared by name."""
+    rows = [_row((f"`{name}`", each.help)) for name, each in declarations.items()]
+    return [*_table(("name", "what")), *rows]
 
 
 def training_page() -> str:
@@ -228,6 +238,12 @@ def training_settings_page() -> str:
         inspect.getdoc(Augment) or "",
         "",
         *_settings(Augment, "augment."),
+        "",
+        "## Tasks",
+        "",
+        "What `task` and the entries of `data` may say.",
+        "",
+        *_declared(TASKS),
         "",
         "## Presets",
         "",

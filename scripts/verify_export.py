@@ -13,7 +13,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from cogvlm.checkpoints import checkpoint
 from cogvlm.devices import DTYPES, dtype_of
 from cogvlm.model.config import ModelConfig
-from cogvlm.model.layout import IGNORE, Sample, collate, spans_of
+from cogvlm.model.layout import IGNORE, Sample, collate
 from shards.commandline import run, say
 
 
@@ -94,6 +94,27 @@ def _ask_glm4v(options: argparse.Namespace, config: ModelConfig) -> tuple[Sample
     slots = [ids[at], *[config.pad_id] * config.image_tokens, ids[at + 2]]
     expanded = ids[:at] + slots + ids[at + 3 :]
     return _sample(expanded, [(at, at + len(slots))], told["images"]), logits.float().cpu()
+
+
+def spans_of(types: Sequence[int], span_size: int) -> list[tuple[int, int]]:
+    """Return the image spans of official token types (0 language, 1 vision).
+
+    Raises:
+        ValueError: A run of vision tokens is not a whole number of images.
+    """
+    runs, start = [], None
+    for place, kind in enumerate([*types, 0]):
+        if kind and start is None:
+            start = place
+        elif not kind and start is not None:
+            if (place - start) % span_size:
+                raise ValueError(
+                    f"token types hold {place - start} vision tokens at {start}, but an image "
+                    f"takes {span_size}"
+                )
+            runs += [(at, at + span_size) for at in range(start, place, span_size)]
+            start = None
+    return runs
 
 
 def _sample(ids: list[int], spans: list[tuple[int, int]], images: Iterable[Tensor]) -> Sample:

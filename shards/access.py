@@ -59,7 +59,7 @@ class RawSample:
         """Return the fields of the JSON.
 
         Raises:
-            SampleError: It is no JSON object.
+            SampleError: It is not a JSON object.
         """
         try:
             values = json.loads(self.json)
@@ -151,17 +151,17 @@ class SampleReader:
             index = self._index(shard)
         except SampleError:
             return [self._try(shard, row) for row in rows]
-        found: list[RawSample | SampleError] = []
+        raws: list[RawSample | SampleError] = []
         for span in _spans(index, rows):
             start, end = int(index.starts[span[0]]), int(index.ends[span[-1]])
             try:
                 data = self.dataset.store.read_range(self.dataset.tar(shard), start, end - start)
             except OSError:  # each alone, to learn which of them it is
-                found += [self._try(shard, row) for row in span]
+                raws += [self._try(shard, row) for row in span]
                 continue
             fetch = _within(data, start)
-            found += [self._parse_row(shard, index, row, fetch) for row in span]
-        return found
+            raws += [self._parse_row(shard, index, row, fetch) for row in span]
+        return raws
 
     def _parse_row(
         self, shard: int, index: ShardIndex, row: int, fetch: Fetch
@@ -193,12 +193,15 @@ class SampleReader:
         return mapped(path)
 
     def _parse(self, shard: int, key: str, fetch: Fetch, start: int, end: int) -> RawSample:
+        # An index may be older than its tar, where a shard was copied or fetched again. So every
+        # member must have the key, and the last must end where the index says: the bytes of
+        # another sample under this key would be training data that nobody notices.
         images: list[tuple[int, str, bytes]] = []
         text = fields = None
         reached = start
         for name, _, content, content_end in members(fetch, start, end):
             stem, extension = split_name(name)
-            reached = content_end + -content_end % BLOCK
+            reached = content_end + -content_end % BLOCK  # members are padded to whole blocks
             if stem != key:
                 raise TarDamageError(f"{name} at byte {start}, where {key} should begin")
             if extension == "txt":
@@ -215,7 +218,7 @@ class SampleReader:
         if text is None or fields is None:
             missing = ".txt" if text is None else ".json"
             raise self._error("sample_incomplete", shard, key, f"it has no {missing}")
-        images.sort()
+        images.sort()  # by number: a tar may hold "10.jpg" before "2.jpg"
         self._check_images(shard, key, [number for number, _, _ in images])
         return RawSample(
             key,
@@ -259,23 +262,23 @@ class _Held(Generic[_Key, _Value]):
         with self._lock:
             if key in self._values:
                 return self._values[key]
-            others = self._making.get(key)
-            mine = self._making.setdefault(key, Future())
-        if others is not None:
-            return others.result()
+            under_way = self._making.get(key)
+            promised = self._making.setdefault(key, Future())
+        if under_way is not None:
+            return under_way.result()
         try:
             value = make(key)
         except BaseException as error:
             with self._lock:
                 del self._making[key]  # the next to ask tries again
-            mine.set_exception(error)
+            promised.set_exception(error)
             raise
         with self._lock:
             del self._making[key]
             self._values[key] = value
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
-        mine.set_result(value)
+        promised.set_result(value)
         return value
 
 
@@ -293,13 +296,13 @@ def _within(data: bytes, offset: int) -> Fetch:
 def _groups(places: Iterable[tuple[int, int]]) -> Iterator[tuple[int, range]]:
     """Yield runs of places that follow each other in one shard."""
     shard, first, after = -1, 0, 0
-    for each, row in places:
-        if each == shard and row == after and after - first < _GROUP_ROWS:
+    for number, row in places:
+        if number == shard and row == after and after - first < _GROUP_ROWS:
             after += 1
             continue
         if shard >= 0:
             yield shard, range(first, after)
-        shard, first, after = each, row, row + 1
+        shard, first, after = number, row, row + 1
     if shard >= 0:
         yield shard, range(first, after)
 

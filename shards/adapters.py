@@ -171,10 +171,10 @@ def _nested(hf: Any, kind: Any) -> Any:
 
 def _read(reader: SampleReader, shards: Iterable[int]) -> Iterator[RawSample]:
     counts = reader.dataset.counts
-    for found in reader.read_many((shard, row) for shard in shards for row in range(counts[shard])):
-        if isinstance(found, SampleError):
-            raise found
-        yield found
+    for raw in reader.read_many((shard, row) for shard in shards for row in range(counts[shard])):
+        if isinstance(raw, SampleError):
+            raise raw
+        yield raw
 
 
 def _library(name: str) -> Any:

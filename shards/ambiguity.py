@@ -1,4 +1,4 @@
-"""Which phrases of a caption name more than one thing, so that a box is no answer to them.
+"""Which phrases of a caption name more than one thing, so that a box does not answer them.
 
 Goes in: all phrases of a caption, boxed or not, and their boxes. Comes out: for each phrase why it
 must not be asked for (or be an answer) by itself, or None. A grounded caption needs no such rule:
@@ -11,27 +11,27 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from shards.boxtext import Box
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
-_ANAPHORS = frozenset((
-    "another", "other", "others", "same", "such", "each", "either", "neither", "second", "third",
-    "last", "next", "rest",
-))  # fmt: skip
+_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+_ANAPHORS = frozenset(
+    _WORD.findall("another other others same such each either neither second third last next rest")
+)
 _ANAPHORIC_STARTS = (("the", "other"), ("the", "others"), ("one", "of"), ("the", "rest"))
 _SINGULAR = frozenset(("a", "an", "one", "this", "that"))
 # For phrases whose part of speech nobody kept.
-_PRONOUNS = frozenset((
-    "i", "me", "you", "he", "him", "she", "her", "it", "we", "us", "they", "them", "myself",
-    "yourself", "himself", "herself", "itself", "ourselves", "themselves", "who", "whom", "which",
-    "what", "that", "this", "these", "those", "someone", "somebody", "something", "anyone",
-    "anybody", "anything", "everyone", "everybody", "everything", "nobody", "nothing",
-))  # fmt: skip
-_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+_PRONOUNS = frozenset(
+    _WORD.findall("""
+    i me you he him she her it we us they them myself yourself himself herself itself ourselves
+    themselves who whom which what that this these those someone somebody something anyone anybody
+    anything everyone everybody everything nobody nothing
+    """)
+)
+_WHOLE_IMAGE = 0.95  # a single box that covers more of the image answers no question
 
 
 class AmbiguityReason(StrEnum):
@@ -40,22 +40,9 @@ class AmbiguityReason(StrEnum):
     ANAPHOR = "anaphor"  # another man, the other one
     PRONOUN = "pronoun"
     SAME_HEAD = "same_head"  # another phrase has its head and not its boxes
-    SAME_TEXT = "same_text"  # said twice
+    SAME_TEXT = "same_text"  # the caption has it twice
     COUNT = "count"  # one thing by its words, several boxes
-    WHOLE_IMAGE = "whole_image"  # its box is the image; where that is, is no question
-
-
-@dataclass(frozen=True, kw_only=True)
-class AmbiguityOptions:
-    """What is a matter of taste."""
-
-    best_box: bool = False
-    """A phrase for one thing with several boxes stands for the best, and is not `count`."""
-    whole_image: float = 0.95
-    """A single box that covers more of the image is no answer."""
-
-
-DEFAULTS = AmbiguityOptions()
+    WHOLE_IMAGE = "whole_image"  # its box is the whole image, so where it is need not be asked
 
 
 def ambiguous(
@@ -63,7 +50,6 @@ def ambiguous(
     caption: str,
     boxes: Sequence[Sequence[Box]],
     task: Literal["rec", "reg"],
-    options: AmbiguityOptions = DEFAULTS,
 ) -> list[AmbiguityReason | None]:
     """Return, for each phrase, the first rule that forbids it for a task.
 
@@ -73,7 +59,6 @@ def ambiguous(
         caption: What their spans are of.
         boxes: Of each phrase, the best score first; empty where it has none.
         task: Asking for boxes (`rec`), or for the words (`reg`).
-        options: Bounds.
     """
     words = [_words(caption[phrase.start : phrase.end]) for phrase in phrases]
     heads = [phrase.head_lemma.casefold() for phrase in phrases]
@@ -85,7 +70,7 @@ def ambiguous(
     )
 
     def reason(number: int) -> AmbiguityReason | None:
-        own = named_boxes(caption, phrases[number], boxes[number], options)
+        own = boxes[number]
         if _is_anaphor(words[number], heads[number]):
             return AmbiguityReason.ANAPHOR
         if phrases[number].root_pos == "PRON":
@@ -99,27 +84,19 @@ def ambiguous(
             return AmbiguityReason.SAME_TEXT
         if len(own) > 1 and words[number][0] in _SINGULAR:
             return AmbiguityReason.COUNT
-        if task == "rec" and len(own) == 1 and _area(own[0]) > options.whole_image:
+        if task == "rec" and len(own) == 1 and _area(own[0]) > _WHOLE_IMAGE:
             return AmbiguityReason.WHOLE_IMAGE
         return None
 
     return [reason(number) for number in range(len(phrases))]
 
 
-def named_boxes(
-    caption: str, phrase: Phrase, boxes: Sequence[Box], options: AmbiguityOptions
-) -> Sequence[Box]:
-    """Return the boxes that a phrase stands for: all, or with `best_box` one of one thing."""
-    first = _words(caption[phrase.start : phrase.end])[0]
-    return boxes[:1] if options.best_box and first in _SINGULAR else boxes
-
-
 def phrase_at(caption: str, start: int, end: int) -> Phrase:
     """Return the phrase of a span of which nothing else was kept: its last word is its head."""
-    found = list(_WORD.finditer(caption, start, end))
-    head_start, head_end = found[-1].span() if found else (start, end)
+    words = list(_WORD.finditer(caption, start, end))
+    head_start, head_end = words[-1].span() if words else (start, end)
     head = caption[head_start:head_end].lower()
-    is_pronoun = len(found) == 1 and head in _PRONOUNS
+    is_pronoun = len(words) == 1 and head in _PRONOUNS
     return Phrase(
         start=start,
         end=end,

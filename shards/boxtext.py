@@ -47,7 +47,7 @@ def encode(boxes_xyxy: npt.ArrayLike) -> str:
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
         raise ValueError(f"boxes must be rows of four finite numbers x0, y0, x1, y1, not {boxes}")
     bins = np.clip(np.floor(boxes * _NUM_BINS + 0.5), 0, _NUM_BINS - 1).astype(int)
-    texts = [",".join(f"{each:03d}" for each in row) for row in bins.tolist() if _has_area(row)]
+    texts = [",".join(f"{number:03d}" for number in row) for row in bins.tolist() if _has_area(row)]
     return f"[[{';'.join(texts)}]]" if texts else ""
 
 
@@ -63,13 +63,14 @@ def decode(text: str) -> list[Box]:
     """
     match = _BOX_TEXT.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is no box text; it must look like [[x0,y0,x1,y1;x0,…]]")
-    rows = [[int(each) for each in box.split(",")] for box in match.group(1).split(";")]
+        raise ValueError(f"{text!r} is not box text; it must look like [[x0,y0,x1,y1;x0,…]]")
+    rows = [[int(number) for number in box.split(",")] for box in match.group(1).split(";")]
     for row in rows:
         if not _has_area(row):
             raise ValueError(f"{text!r} has a box without area: {','.join(map(str, row))}")
-    return [(x0 / _NUM_BINS, y0 / _NUM_BINS, x1 / _NUM_BINS, y1 / _NUM_BINS)
-            for x0, y0, x1, y1 in rows]  # fmt: skip
+    return [
+        (x0 / _NUM_BINS, y0 / _NUM_BINS, x1 / _NUM_BINS, y1 / _NUM_BINS) for x0, y0, x1, y1 in rows
+    ]
 
 
 def find(text: str) -> list[Found]:

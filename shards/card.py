@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from shards.grounded import Phrase
 from shards.manifest import Manifest
-from shards.phrases import Phrase
 from shards.sample import FLOAT_FIELDS, ImageSample
 
 _MOST_IMAGES = 6  # of a sample that are declared; a loader that goes by the card sees no more
@@ -52,8 +52,8 @@ def _front_matter(manifest: Manifest) -> list[str]:
         "    struct:",
         *[
             f"  {line}"
-            for each in fields(ImageSample)
-            for line in _json_feature(each.name, each.type)
+            for field in fields(ImageSample)
+            for line in _json_feature(field.name, field.type)
         ],
         *[f"  {line}" for line in _level(manifest)],
         *_feature("__key__", "string"),
@@ -92,7 +92,7 @@ def _conversations() -> list[str]:
     boxes = ["  - name: boxes", "    list:", "      list:", "        list: float64"]
     turns = _list("conversations", _feature("role", "string"), _feature("content", "string"), boxes)
     texts = [(f"  - name: {name}", "    list: string") for name in ("answers", "choices")]
-    return [*turns, *(line for each in texts for line in each)]
+    return [*turns, *(line for text in texts for line in text)]
 
 
 def _list(name: str, *features: list[str]) -> list[str]:
@@ -105,7 +105,9 @@ def _grounding() -> list[str]:
     """Return the features that a grounded sample's JSON has besides."""
     rows = [line for name in ("noun_chunks", "ref_exps") for line in _rows_of_floats(name)]
     phrase = [
-        line for each in fields(Phrase) for line in _feature(each.name, _FEATURES[str(each.type)])
+        line
+        for field in fields(Phrase)
+        for line in _feature(field.name, _FEATURES[str(field.type)])
     ]
     return [
         *_list("phrases", phrase),

@@ -6,15 +6,24 @@ import sys
 from collections.abc import Callable
 
 
-def run(action: Callable[[], None]) -> int:
-    """Run a command; what the user can mend becomes one line and exit code 2.
+class UserError(Exception):
+    """Base of errors that the user can mend and that callers must tell from a ValueError."""
+
+
+def is_mendable(error: BaseException) -> bool:
+    """Tell whether the user can mend what an error says.
 
     A subclass of ValueError is a library's own (Arrow's, JSON's, Unicode's): a fault of ours.
     """
+    return type(error) is ValueError or isinstance(error, UserError)
+
+
+def run(action: Callable[[], None]) -> int:
+    """Run a command; what the user can mend becomes one line and exit code 2."""
     try:
         action()
-    except ValueError as error:
-        if type(error) is not ValueError:
+    except Exception as error:
+        if not is_mendable(error):
             raise
         return fail(str(error))
     return 0

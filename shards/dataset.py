@@ -50,21 +50,21 @@ def open_dataset(spec: str | os.PathLike[str]) -> Dataset:
     """
     root, name = selection.split_spec(spec)
     store = Store(root)
-    found = layout.find(store)
-    counts, digest = found.samples, hashlib.sha256(f"{found.kind}\0{found.sha256}".encode())
+    stored = layout.find(store)
+    counts, digest = stored.samples, hashlib.sha256(f"{stored.kind}\0{stored.sha256}".encode())
     if name is not None:
-        chosen, sha256 = selection.read_for(store, name, found.sha256)
+        chosen, sha256 = selection.read_for(store, name, stored.sha256)
         counts = tuple(shard.kept for shard in chosen.shards)
         digest.update(f"\0{sha256}".encode())
     if not sum(counts):
-        raise ValueError(_empty(store, found.names, sum(found.samples), name))
+        raise ValueError(_empty(store, stored.names, sum(stored.samples), name))
     return Dataset(
         spec=os.fspath(spec),
         store=store,
-        kind=found.kind,
-        level=found.level,
+        kind=stored.kind,
+        level=stored.level,
         selection=name,
-        shards=found.names,
+        shards=stored.names,
         counts=counts,
         fingerprint=digest.hexdigest(),
     )

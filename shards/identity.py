@@ -48,7 +48,6 @@ class Domain(StrEnum):
     BUCKET = "bucket"
     ORDER = "order"
     SAMPLE = "sample"
-    HOLDOUT = "holdout"
     REJECT_SAMPLE = "reject_sample"
     SELECT = "select"
     GROUND = "ground"

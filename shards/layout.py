@@ -52,17 +52,17 @@ def find(store: Store) -> Layout:
         data = store.read(manifest.NAME)
     except FileNotFoundError:
         return _without_manifest(store)
-    found = manifest.read(store)
-    if found.stage in ("filter", "mix"):
+    run_manifest = manifest.read(store)
+    if run_manifest.stage in ("filter", "mix"):
         raise ValueError(
-            f"{store.root}: this run stopped after {found.stage!r} and has no images yet; "
+            f"{store.root}: this run stopped after {run_manifest.stage!r} and has no images yet; "
             f"type: python -m pipelines.download --output={store.root}"
         )
     return Layout(
         kind="run",
-        level=found.level,
-        names=tuple(shard.name for shard in found.shards),
-        samples=tuple(shard.samples for shard in found.shards),
+        level=run_manifest.level,
+        names=tuple(shard.name for shard in run_manifest.shards),
+        samples=tuple(shard.samples for shard in run_manifest.shards),
         sha256=hashlib.sha256(data).hexdigest(),
     )
 

@@ -1,7 +1,7 @@
 """The manifest: which shards a run has, with counts and checksums. Readers start here.
 
-It is written last and says what is there, so nobody needs a glob; it holds no clock
-facts and is covered by promise 2.
+It is written last and says what is there, so nobody needs a glob. It holds no clock facts: the same
+run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ShardEntry:
 class Manifest:
     """What a run holds."""
 
-    stage: str  # the last that is done: filter | mix | download, ground, or pack
+    stage: str  # the last that is done: filter, mix, download, ground or pack
     extension: str | None  # of stored images; None before there are any, and of texts
     counts: Mapping[str, Any]  # per stage, as the accounting closed
     fingerprints: Mapping[str, str]  # per stage
@@ -93,17 +93,26 @@ def read(store: Store) -> Manifest:
             f"{store.url(NAME)}: no manifest; the run is not finished. Run the same command "
             "again to finish it"
         ) from None
-    if values["contract_version"] != CONTRACT_VERSION:
+    except ValueError as error:
+        raise ValueError(f"{store.url(NAME)} is not JSON ({error}); write the run again") from error
+    version = values.get("contract_version") if isinstance(values, dict) else None
+    if version != CONTRACT_VERSION:
         raise ValueError(
-            f"{store.url(NAME)}: contract version {values['contract_version']}, this is version "
+            f"{store.url(NAME)}: contract version {version}, this is version "
             f"{CONTRACT_VERSION}; use the release that wrote it, or write the run again"
         )
     # Runs written before there were levels hold images and captions.
     level = values.get("level", "image_text")
     if level not in LEVELS:
         raise ValueError(
-            f"{store.url(NAME)}: level {level!r} is none of {', '.join(LEVELS)}; "
+            f"{store.url(NAME)}: level {level!r} is not one of {', '.join(LEVELS)}; "
             "use the release that wrote it"
         )
-    values["shards"] = tuple(ShardEntry(**shard) for shard in values["shards"])
-    return Manifest(**values)
+    try:
+        values["shards"] = tuple(ShardEntry(**shard) for shard in values["shards"])
+        return Manifest(**values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{store.url(NAME)}: another layout ({error}); use the release that wrote it, or write "
+            "the run again"
+        ) from error

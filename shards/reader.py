@@ -30,6 +30,7 @@ class Record:
     sample: ImageSample
     image: bytes  # encoded, as stored
     text: bytes  # content of .txt
+    json: bytes  # content of .json: the sample, and what its level adds
 
 
 def read(run: str | os.PathLike[str] | Store) -> Iterator[Record]:
@@ -45,15 +46,15 @@ def read(run: str | os.PathLike[str] | Store) -> Iterator[Record]:
     """
     root, name = (run, None) if isinstance(run, Store) else selection.split_spec(run)
     store = root if isinstance(root, Store) else Store(root)
-    found = manifest.read(store)
-    if found.level not in _LEVELS:
+    run_manifest = manifest.read(store)
+    if run_manifest.level not in _LEVELS:
         raise ValueError(
-            f"{store.root}: its samples are of level {found.level!r}, these records of "
+            f"{store.root}: its samples are of level {run_manifest.level!r}, these records of "
             f"{' or '.join(_LEVELS)}; read it with shards.access.SampleReader"
         )
     if name is not None:
         selection.read(store, name)
-    for shard in found.shards:
+    for shard in run_manifest.shards:
         records = read_shard(store, shard)
         yield from records if name is None else _kept(store, name, shard, records)
 
@@ -102,7 +103,7 @@ def _record(parts: dict[str, bytes], where: str) -> Record:
     if not {"txt", "json"} < parts.keys():
         raise CorruptShardError(f"{where} has {sorted(parts)}; expected an image, txt and json")
     (image,) = parts.keys() - {"txt", "json"}
-    return Record(decode_json(parts["json"]), parts[image], parts["txt"])
+    return Record(decode_json(parts["json"]), parts[image], parts["txt"], parts["json"])
 
 
 def read_sidecar(store: Store, shard: ShardEntry) -> pa.Table:

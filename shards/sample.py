@@ -59,12 +59,17 @@ def contract_fields(known: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: known.get(name) for name in JSON_FIELDS}, "contract_version": CONTRACT_VERSION}
 
 
+def json_fields(sample: ImageSample) -> dict[str, Any]:
+    """Return the fields of the sample's JSON: in fixed order, floats as floats, never NaN."""
+    return {
+        name: _float(getattr(sample, name)) if name in FLOAT_FIELDS else getattr(sample, name)
+        for name in JSON_FIELDS
+    }
+
+
 def encode_json(sample: ImageSample) -> bytes:
-    """Return the sample's JSON: fixed field order, floats as floats, never NaN."""
-    values = {name: getattr(sample, name) for name in JSON_FIELDS}
-    for name in FLOAT_FIELDS:
-        values[name] = _float(values[name])
-    return compact_json(values).encode()
+    """Return the sample's JSON."""
+    return compact_json(json_fields(sample)).encode()
 
 
 def decode_json(data: bytes) -> ImageSample:

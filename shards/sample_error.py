@@ -6,18 +6,18 @@ from typing import Literal
 
 Reason = Literal["tar_damaged", "json_damaged", "sample_incomplete"]
 """`tar_damaged`: a shard's files are missing, cut short or hold something else than their index
-says. `json_damaged`: the JSON is none. `sample_incomplete`: members of the sample are missing."""
+says. `json_damaged`: the JSON cannot be read. `sample_incomplete`: the sample lacks members."""
 
 
 class SampleError(ValueError):
-    """A sample that cannot be used; a trainer counts it under its reason and goes on.
+    """A sample that cannot be used; a trainer counts it under its reason and continues.
 
     Args:
         reason: Why.
         dataset: Its spec, as typed.
         shard: The shard's name.
         key: The sample's; None where the shard as a whole cannot be read.
-        detail: What was found.
+        detail: What is wrong.
     """
 
     def __init__(

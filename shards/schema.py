@@ -141,7 +141,7 @@ LABELS = pa.schema(
             pa.list_(
                 pa.struct(
                     [
-                        pa.field("phrase", pa.int32()),  # number among the phrases that were kept
+                        pa.field("phrase", pa.int32()),  # number among the sample's phrases
                         pa.field("x0", pa.float32()),  # 0..1 of the stored image
                         pa.field("y0", pa.float32()),
                         pa.field("x1", pa.float32()),
@@ -151,7 +151,9 @@ LABELS = pa.schema(
                 )
             ),
         ),
-    ]
+    ],
+    # Files of before have no number: their `phrase` counts the phrases without a drop reason only.
+    {"format": "2"},
 )
 """`labels/000123-00.parquet`: what a detector found in up to 1,000 samples, above the floor."""
 

@@ -99,9 +99,9 @@ def finish(store: Store, name: str) -> Selection:
     Raises:
         ValueError: A shard of the run has no decisions.
     """
-    found = layout.find(store)
+    stored = layout.find(store)
     shards = []
-    for shard in found.names:
+    for shard in stored.names:
         try:
             data = store.read(_file(name, shard))
         except FileNotFoundError:
@@ -111,7 +111,7 @@ def finish(store: Store, name: str) -> Selection:
             ) from None
         kept = pc.sum(parquet.read(io.BytesIO(data)).column("keep")).as_py() or 0
         shards.append(SelectedShard(shard, kept, len(data), hashlib.sha256(data).hexdigest()))
-    made = Selection(name, found.sha256, tuple(shards))
+    made = Selection(name, stored.sha256, tuple(shards))
     store.write(_manifest(name), encode(asdict(made)))
     return made
 
@@ -198,14 +198,14 @@ def _checked(table: pa.Table, where: str) -> pa.Table:
 
 def _positions(decided: pa.ChunkedArray, keys: pa.Array, where: str) -> npt.NDArray[np.int64]:
     """Return the row of each sample's decision."""
-    found = pc.index_in(keys, value_set=decided.combine_chunks())
-    if found.null_count:
-        first = keys.filter(pc.is_null(found))[0].as_py()
+    places = pc.index_in(keys, value_set=decided.combine_chunks())
+    if places.null_count:
+        first = keys.filter(pc.is_null(places))[0].as_py()
         raise ValueError(
-            f"{where}: {found.null_count} of {len(keys)} samples have no row, the first is "
+            f"{where}: {places.null_count} of {len(keys)} samples have no row, the first is "
             f"{first}; decide about every sample of the shard"
         )
-    rows: npt.NDArray[np.int64] = found.to_numpy(zero_copy_only=False).astype(np.int64)
+    rows: npt.NDArray[np.int64] = places.to_numpy(zero_copy_only=False).astype(np.int64)
     return rows
 
 
@@ -225,7 +225,7 @@ def _sample_keys(store: Store, shard: str) -> pa.Array:
 def _check_name(name: str, spec: str) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{spec}: {name!r} is no name of a selection (letters, digits, '.', '_', '-'); "
+            f"{spec}: {name!r} is not a selection's name (letters, digits, '.', '_', '-'); "
             "type OUT@NAME"
         )
 

@@ -41,21 +41,21 @@ def load_index(dataset: Dataset, shard: int) -> ShardIndex:
         ValueError: The selection has no decision about a sample, or changed since `finish`.
     """
     try:
-        found = _sidecar(dataset, shard) if dataset.kind == "run" else _walk(dataset, shard)
+        index = _sidecar(dataset, shard) if dataset.kind == "run" else _walk(dataset, shard)
         if dataset.selection is not None:
-            found = _selected(dataset, shard, found)
+            index = _selected(dataset, shard, index)
     except (OSError, pa.ArrowInvalid, TarDamageError) as error:
         raise _damaged(dataset, shard, f"{type(error).__name__}: {error}") from error
-    if len(found.keys) != dataset.counts[shard]:
+    if len(index.keys) != dataset.counts[shard]:
         if dataset.selection is not None:
             raise ValueError(
-                f"{dataset.spec}, shard {dataset.shards[shard]}: {len(found.keys)} samples are "
+                f"{dataset.spec}, shard {dataset.shards[shard]}: {len(index.keys)} samples are "
                 f"kept, {dataset.counts[shard]} were when the selection was finished; finish it "
                 "again"
             )
-        detail = f"{len(found.keys)} samples where {dataset.counts[shard]} were written"
+        detail = f"{len(index.keys)} samples where {dataset.counts[shard]} were written"
         raise _damaged(dataset, shard, detail)
-    return found
+    return index
 
 
 def _sidecar(dataset: Dataset, shard: int) -> ShardIndex:
@@ -74,8 +74,8 @@ def _sidecar(dataset: Dataset, shard: int) -> ShardIndex:
 
 def _walk(dataset: Dataset, shard: int) -> ShardIndex:
     fetch, size = _whole(dataset.store, dataset.tar(shard))
-    found = sorted(_samples(fetch, size))
-    keys, starts, ends = zip(*found, strict=True) if found else ((), (), ())
+    places = sorted(_samples(fetch, size))
+    keys, starts, ends = zip(*places, strict=True) if places else ((), (), ())
     return ShardIndex(
         pa.array(keys, pa.string()), np.array(starts, np.int64), np.array(ends, np.int64)
     )
@@ -122,10 +122,10 @@ class _Blocks:
         return self._data[start - self._start : end - self._start]
 
 
-def _selected(dataset: Dataset, shard: int, found: ShardIndex) -> ShardIndex:
+def _selected(dataset: Dataset, shard: int, index: ShardIndex) -> ShardIndex:
     assert dataset.selection is not None
-    keep = selection.kept(dataset.store, dataset.selection, dataset.shards[shard], found.keys)
-    return ShardIndex(found.keys.filter(pa.array(keep)), found.starts[keep], found.ends[keep])
+    keep = selection.kept(dataset.store, dataset.selection, dataset.shards[shard], index.keys)
+    return ShardIndex(index.keys.filter(pa.array(keep)), index.starts[keep], index.ends[keep])
 
 
 def _damaged(dataset: Dataset, shard: int, detail: str) -> SampleError:

@@ -60,8 +60,8 @@ class ShardWriter:
         """Append a sample.
 
         Args:
-            values: What is known of the sidecar's columns, by name, the key at least; names that
-                are no column are passed over.
+            values: What is known of the sidecar's columns, by name, the key at least; other names
+                are ignored.
             members: Extension (without dot) to content, in the order to be written.
         """
         place = self._tar.add(values["key"], members)

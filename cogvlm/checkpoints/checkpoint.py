@@ -21,11 +21,12 @@ from torch import Tensor
 
 from cogvlm.checkpoints import language_base, names, official_config
 from cogvlm.checkpoints.sat import SatReader
-from cogvlm.checkpoints.tensors import SHARD_BYTES, FileReader, Reader, Recipe, fill, write_shards
+from cogvlm.checkpoints.tensors import SHARD_BYTES, FileReader, Reader, fill, write_shards
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.decoder import CogVLM
+from cogvlm.model.eva import resize_positions
 from cogvlm.model.init import allocate, init_weights, skeleton
-from cogvlm.model.vision import resize_positions
+from cogvlm.model.tensor_source import TensorSource
 
 OUR_CONFIG = "model_config.json"
 OFFICIAL_CONFIG = "config.json"
@@ -122,7 +123,7 @@ def load_sat(
 def _whole(
     config: ModelConfig,
     reader: Reader,
-    naming: Callable[[Iterable[str], ModelConfig], dict[str, Recipe]],
+    naming: Callable[[Iterable[str], ModelConfig], dict[str, TensorSource]],
     device: torch.device | str,
     dtype: torch.dtype,
 ) -> CogVLM:
@@ -154,20 +155,20 @@ def save(
     """
     state = model.state_dict()
     configs = {OUR_CONFIG: model.config.to_json()}
-    write_folder(folder, configs, state, names.same_names(state, model.config),
-                 tokenizer=tokenizer, shard_bytes=shard_bytes)  # fmt: skip
+    ours = names.same_names(state, model.config)
+    write_folder(folder, configs, state, ours, tokenizer=tokenizer, shard_bytes=shard_bytes)
 
 
 def write_folder(
     folder: Path | str,
     files: Mapping[str, Any],
     state: Mapping[str, Tensor],
-    ways: Mapping[str, Recipe],
+    ways: Mapping[str, TensorSource],
     *,
     tokenizer: Path | str | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Write JSON files, the tensors that recipes make of a state, and a tokenizer's files."""
+    """Write JSON files, the tensors that are made of a state, and a tokenizer's files."""
     with new_folder(folder) as attempt:
         for name, content in files.items():
             write_json(attempt / name, content)
@@ -175,7 +176,7 @@ def write_folder(
             _copy_tokenizer(Path(tokenizer), attempt)
 
         def make(name: str) -> Tensor:
-            return ways[name].make(*(state[source] for source in ways[name].sources))
+            return ways[name].make(*(state[source] for source in ways[name].names))
 
         sizes = {name: _size(make(name)) for name in ways}
         write_shards(sizes, make, attempt, shard_bytes)
@@ -232,9 +233,14 @@ def _parse(path: Path, read: Any) -> Any:
         raise ValueError(f"{path}: {error}") from error
 
 
+_OF_A_BASE = (
+    *("vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_size"),
+    *("mlp_size", "norm_eps", "tie_embeddings", "rope"),
+)
+
+
 def _same_base(config: ModelConfig, base: dict[str, Any], path: Path) -> None:
-    for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads",
-                 "head_size", "mlp_size", "norm_eps", "tie_embeddings", "rope"):  # fmt: skip
+    for name in _OF_A_BASE:
         if getattr(config, name) != base[name]:
             raise ValueError(
                 f"{path}: {name} is {base[name]!r}, but the model to build has "

@@ -38,9 +38,8 @@ def read(data: dict[str, Any]) -> dict[str, Any]:
 
 def _fields(data: dict[str, Any]) -> dict[str, Any]:
     heads = data["num_attention_heads"]
-    eos_id, *stop_ids = data["eos_token_id"] if isinstance(data["eos_token_id"], list) else [
-        data["eos_token_id"]
-    ]  # fmt: skip
+    ends = data["eos_token_id"]
+    eos_id, *stop_ids = ends if isinstance(ends, list) else [ends]
     pad_id = data.get("pad_token_id")
     return {
         "vocab_size": data["vocab_size"],

@@ -1,62 +1,64 @@
 """Which tensors ours are made from, for each kind of checkpoint, and back.
 
-Our names are those of the official CogVLM checkpoints. Each function returns recipes by target
-name; `tensors.fill` and the exporter follow them one tensor at a time.
+Our names are those of the official CogVLM checkpoints. Each function returns, for
+every target name, the tensors that it is made from; `tensors.fill` and the exporter follow them one
+tensor at a time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from cogvlm.checkpoints.tensors import Recipe
 from cogvlm.model.config import ModelConfig
-from cogvlm.model.vision import resize_positions
+from cogvlm.model.eva import fitted_positions
+from cogvlm.model.registry import TOWERS
+from cogvlm.model.tensor_source import TensorSource
 
 INV_FREQ = r"rotary(_pos)?_emb\.inv_freq$"  # computed from the config, so files may lack it
 POSITIONS = "model.vision.patch_embedding.position_embedding.weight"
 
 
-def same_names(names: Iterable[str], config: ModelConfig) -> dict[str, Recipe]:
+def same_names(names: Iterable[str], config: ModelConfig) -> dict[str, TensorSource]:
     """Read a checkpoint in our own naming, the position table resized where the grid differs."""
-    recipes = {name: Recipe((name,)) for name in names}
-    if POSITIONS in recipes:
-        recipes[POSITIONS] = Recipe((POSITIONS,), partial(_to_grid, config))
-    return recipes
+    sources = {name: TensorSource((name,)) for name in names}
+    if POSITIONS in sources:
+        sources[POSITIONS] = TensorSource((POSITIONS,), _to_grid(config))
+    return sources
 
 
-def from_glm4v(names: Iterable[str], config: ModelConfig) -> dict[str, Recipe]:
+def from_glm4v(names: Iterable[str], config: ModelConfig) -> dict[str, TensorSource]:
     """Read an official GLM-4V checkpoint: gate and up are halves of one matrix there."""
-    recipes = {}
+    sources = {}
     for name in names:
         source = _glm_name(name)
-        make = Recipe.make
+        make = TensorSource.make
         if name == POSITIONS:
-            make = partial(_to_grid, config)
+            make = _to_grid(config)
         elif re.search(r"language_mlp\.(gate|up)_proj", name):
             make = _first_half if "gate_proj" in name else _second_half
-        recipes[name] = Recipe((source,), make)
-    return recipes
+        sources[name] = TensorSource((source,), make)
+    return sources
 
 
-def to_glm4v(names: Iterable[str]) -> dict[str, Recipe]:
+def to_glm4v(names: Iterable[str]) -> dict[str, TensorSource]:
     """Write the official GLM-4V naming."""
     parts: dict[str, list[str]] = {}
     for name in names:
         parts.setdefault(_glm_name(name), []).append(name)
-    recipes = {}
-    for target, sources in parts.items():
-        if target.endswith("inv_freq"):  # one for all layers there
-            recipes[target] = Recipe((sources[0],))
-        elif len(sources) == 2:
-            recipes[target] = Recipe(tuple(sources), _rows)  # gate, up: the order of the module
+    sources = {}
+    for target, ours in parts.items():
+        # All layers share one inv_freq there; gate and up lie in the order of the module.
+        if len(ours) == 2 and not target.endswith("inv_freq"):
+            sources[target] = TensorSource(tuple(ours), _rows)
         else:
-            recipes[target] = Recipe((sources[0],))
-    return recipes
+            sources[target] = TensorSource((ours[0],))
+    return sources
 
 
 _GLM_NAMES = (
@@ -78,32 +80,38 @@ def _glm_name(name: str) -> str:
     return name
 
 
-def from_llama(config: ModelConfig) -> dict[str, Recipe]:
+def from_llama(config: ModelConfig) -> dict[str, TensorSource]:
     """Read the language half from a plain Llama checkpoint in Hugging Face's naming.
 
     Queries, keys and values become one matrix. No permutation: that naming already rotates half
     against half. Experts are copied afterwards, by `init`.
     """
-    recipes = {name: Recipe((name,)) for name in ("model.embed_tokens.weight", "model.norm.weight")}
+    sources = {
+        name: TensorSource((name,)) for name in ("model.embed_tokens.weight", "model.norm.weight")
+    }
     if not config.tie_embeddings:
-        recipes["lm_head.weight"] = Recipe(("lm_head.weight",))
+        sources["lm_head.weight"] = TensorSource(("lm_head.weight",))
     for number in range(config.num_layers):
         here = f"model.layers.{number}."
         for name in ("input_layernorm.weight", "post_attention_layernorm.weight"):
-            recipes[here + name] = Recipe((here + name,))
+            sources[here + name] = TensorSource((here + name,))
         qkv = tuple(f"{here}self_attn.{part}_proj.weight" for part in "qkv")
-        recipes[f"{here}self_attn.language_expert_query_key_value.weight"] = Recipe(qkv, _rows)
-        recipes[f"{here}self_attn.language_expert_dense.weight"] = Recipe(
+        sources[f"{here}self_attn.language_expert_query_key_value.weight"] = TensorSource(
+            qkv, _rows
+        )
+        sources[f"{here}self_attn.language_expert_dense.weight"] = TensorSource(
             (f"{here}self_attn.o_proj.weight",)
         )
         for part in ("gate_proj", "up_proj", "down_proj"):
-            recipes[f"{here}mlp.language_mlp.{part}.weight"] = Recipe((f"{here}mlp.{part}.weight",))
-    return recipes
+            sources[f"{here}mlp.language_mlp.{part}.weight"] = TensorSource(
+                (f"{here}mlp.{part}.weight",)
+            )
+    return sources
 
 
 def from_tower(
     names: Iterable[str], config: ModelConfig, there: Iterable[str]
-) -> dict[str, Recipe]:
+) -> dict[str, TensorSource]:
     """Read the image tower from an open_clip, timm or transformers checkpoint.
 
     Args:
@@ -112,19 +120,12 @@ def from_tower(
         there: The checkpoint's names, for the prefix that it puts before them.
     """
     prefix = _prefix({"visual.trunk.", "vision_model.", ""}, there)
-    if config.vision.tower != "eva02_e":
-        ours = "model.vision.tower."
-        return {
-            name: Recipe((prefix + name.removeprefix(ours),))
-            for name in names
-            if name.startswith(ours)
-        }
-    recipes = {}
+    tower = TOWERS[config.vision.tower]
+    sources = {}
     for name in names:
-        pattern = r"model\.vision\.((patch_embedding|transformer)\..*)"
-        if match := re.fullmatch(pattern, name):
-            recipes[name] = _eva_recipe(match[1], prefix, config)
-    return recipes
+        if source := tower.tensor(name, config.vision):
+            sources[name] = replace(source, names=tuple(prefix + each for each in source.names))
+    return sources
 
 
 def tower_unused(config: ModelConfig) -> str:
@@ -141,39 +142,16 @@ def tower_unused(config: ModelConfig) -> str:
     )
 
 
-_EVA_NAMES = (
-    (r"^patch_embedding\.proj", "patch_embed.proj"),
-    (r"^patch_embedding\.cls_embedding", "cls_token"),
-    (r"^patch_embedding\.position_embedding\.weight", "pos_embed"),
-    (r"^transformer\.layers\.", "blocks."),
-    (r"\.attention\.query_key_value", ".attn.qkv"),
-    (r"\.attention\.dense", ".attn.proj"),
-    (r"\.input_layernorm", ".norm1"),
-    (r"\.post_attention_layernorm", ".norm2"),
-)
-
-
-def _eva_recipe(name: str, prefix: str, config: ModelConfig) -> Recipe:
-    source = name
-    for pattern, replacement in _EVA_NAMES:
-        source = re.sub(pattern, replacement, source)
-    if source.endswith("attn.qkv.bias"):
-        block = prefix + source.removesuffix("qkv.bias")
-        return Recipe((f"{block}q_bias", f"{block}v_bias"), _eva_bias)
-    make = {"cls_token": _first, "pos_embed": lambda table: _to_grid(config, table[0])}
-    return Recipe((prefix + source,), make.get(source, Recipe.make))
-
-
-def from_sat(names: Iterable[str], config: ModelConfig) -> dict[str, Recipe]:
+def from_sat(names: Iterable[str], config: ModelConfig) -> dict[str, TensorSource]:
     """Read a SwissArmyTransformer checkpoint of CogVLM or CogVLM2."""
-    recipes = {}
+    sources = {}
     for name in names:
         source = name
         for pattern, replacement in _SAT_NAMES:
             source = re.sub(pattern, replacement, source)
-        make = partial(_to_grid, config) if name == POSITIONS else Recipe.make
-        recipes[name] = Recipe((source,), make)
-    return recipes
+        make = _to_grid(config) if name == POSITIONS else TensorSource.make
+        sources[name] = TensorSource((source,), make)
+    return sources
 
 
 _VIT = "mixins.eva.vit_model."
@@ -200,7 +178,7 @@ _SAT_NAMES = (
     (r"^model\.vision\.transformer\.(.*)\.fc2\.", rf"{_VIT}transformer.\1.dense_4h_to_h."),
     (r"^model\.vision\.transformer\.", f"{_VIT}transformer."),
     (r"^model\.vision\.", "mixins.eva."),
-)  # fmt: skip
+)
 
 
 def _prefix(known: set[str], there: Iterable[str]) -> str:
@@ -211,22 +189,12 @@ def _prefix(known: set[str], there: Iterable[str]) -> str:
     return ""
 
 
-def _to_grid(config: ModelConfig, table_PE: Tensor) -> Tensor:
-    grid = config.vision.grid_size
-    return table_PE if len(table_PE) == grid**2 + 1 else resize_positions(table_PE, grid)
-
-
-def _eva_bias(q_bias: Tensor, v_bias: Tensor) -> Tensor:
-    """EVA's keys have no bias."""
-    return torch.cat([q_bias, torch.zeros_like(q_bias), v_bias])
+def _to_grid(config: ModelConfig) -> Callable[[Tensor], Tensor]:
+    return partial(fitted_positions, grid_size=config.vision.grid_size)
 
 
 def _rows(*tensors: Tensor) -> Tensor:
     return torch.cat(tensors)
-
-
-def _first(tensor: Tensor) -> Tensor:
-    return tensor[0]
 
 
 def _first_half(tensor: Tensor) -> Tensor:

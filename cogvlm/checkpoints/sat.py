@@ -23,9 +23,8 @@ _CUTS = (
     (r"query_key_value", "qkv"),
     (r"(dense_h_to_4h|gate_proj|vision_dense_h_to_4h_list)\.", "rows"),
     (r"^(transformer\.word_embeddings|mixins\.lm\.lm_head)\.", "rows"),
-    (r"(attention\.dense|dense_4h_to_h|vision_dense_list\.\d+|vision_dense_4h_to_h_list\.\d+)"
-     r"\.weight$", "columns"),
-)  # fmt: skip
+    (r"(attention\.dense|dense_4h_to_h|vision_dense(_4h_to_h)?_list\.\d+)\.weight$", "columns"),
+)
 
 
 class SatReader:

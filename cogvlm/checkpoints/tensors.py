@@ -12,7 +12,6 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +19,8 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from cogvlm.model.tensor_source import TensorSource
 
 SHARD_BYTES = 5_000_000_000
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -36,14 +37,6 @@ class Reader(Protocol):
 
     def get(self, name: str) -> Tensor:
         """Return one tensor; the name is one of `names`."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one tensor is made from tensors of another naming."""
-
-    sources: tuple[str, ...]
-    make: Callable[..., Tensor] = lambda tensor: tensor
 
 
 class FileReader:
@@ -99,7 +92,7 @@ def load_torch_file(path: Path) -> dict[str, Tensor]:
 def fill(
     targets: Mapping[str, Tensor],
     reader: Reader,
-    recipes: Mapping[str, Recipe],
+    sources: Mapping[str, TensorSource],
     *,
     optional: str = r"$^",
     unused: str = r"$^",
@@ -109,7 +102,7 @@ def fill(
     Args:
         targets: The tensors to fill, by our names.
         reader: The checkpoint.
-        recipes: Our names to what they are made from; targets without a recipe are left alone.
+        sources: Our names to what they are made from; other targets are left alone.
         optional: Pattern of our names that the checkpoint may lack.
         unused: Pattern of the checkpoint's names that may stay unread.
 
@@ -118,23 +111,23 @@ def fill(
     """
     there = set(reader.names())
     missing = [
-        source
-        for name, recipe in recipes.items()
+        wanted
+        for name, source in sources.items()
         if not re.search(optional, name)
-        for source in recipe.sources
-        if source not in there
+        for wanted in source.names
+        if wanted not in there
     ]
-    used = {source for recipe in recipes.values() for source in recipe.sources}
+    used = {name for source in sources.values() for name in source.names}
     left_over = sorted(name for name in there - used if not re.search(unused, name))
     if missing or left_over:
         raise ValueError(f"{reader.place}: {_difference(missing, left_over)}")
     filled = set()
-    for name, recipe in recipes.items():
-        if not there.issuperset(recipe.sources):
+    for name, source in sources.items():
+        if not there.issuperset(source.names):
             continue
         with torch.no_grad():
-            tensor = recipe.make(*(reader.get(source) for source in recipe.sources))
-            _check_shape(reader.place, name, recipe, targets[name], tensor)
+            tensor = source.make(*(reader.get(wanted) for wanted in source.names))
+            _check_shape(reader.place, name, source, targets[name], tensor)
             targets[name].copy_(tensor)
         filled.add(name)
     return filled
@@ -232,10 +225,11 @@ def _difference(missing: list[str], left_over: list[str]) -> str:
     return "; ".join(parts)
 
 
-def _check_shape(place: str, name: str, recipe: Recipe, target: Tensor, tensor: Tensor) -> None:
+def _check_shape(
+    place: str, name: str, source: TensorSource, target: Tensor, tensor: Tensor
+) -> None:
     if target.shape != tensor.shape:
-        sources = " + ".join(recipe.sources)
-        origin = "" if recipe.sources == (name,) else f" (from {sources})"
+        origin = "" if source.names == (name,) else f" (from {' + '.join(source.names)})"
         raise ValueError(
             f"{place}: {name}{origin} has shape {tuple(tensor.shape)}, expected "
             f"{tuple(target.shape)}"

@@ -23,6 +23,7 @@ from functools import lru_cache
 
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.groups import group_of, shapes
+from cogvlm.model.registry import TOWERS
 
 _TOWER = {"patch_and_pos", "vit"}
 _UNDER_DECODER = {*_TOWER, "adapter", "boi_eoi", "embeddings"}
@@ -83,7 +84,7 @@ def _attention(queries: int, keys: int, width: int, backward: bool) -> int:
 def _tower(config: ModelConfig, trained: frozenset[str]) -> int:
     """FLOPs of one image."""
     vision, patches = config.vision, config.vision.grid_size**2
-    tokens = patches + (vision.tower != "siglip_so400m")  # the others have a CLS token
+    tokens = patches + 1 if TOWERS[vision.tower].has_cls else patches
     layers = vision.num_layers + 1 + vision.feature_layer
     trains = bool(trained & _TOWER)
     patch_weights = 3 * vision.patch_size**2 * vision.width

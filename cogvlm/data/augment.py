@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from cogvlm.model.rules import require
+from cogvlm.model.rules import check
 
 MIN_LEFT = 0.5
 """A phrase with a box of which less than this share is left no longer names what is seen."""
@@ -51,16 +51,17 @@ class Augment:
     """Re-encoded as JPEG at a random quality from this to 100; 100 = not re-encoded."""
 
     def __post_init__(self) -> None:
-        for name in ("crop_min_share", "scale_min"):
-            value = getattr(self, name)
-            require(f"augment.{name}", value, 0 < value <= 1, "in (0, 1]")
-        for name in ("flip", "brightness", "contrast", "saturation"):
-            value = getattr(self, name)
-            require(f"augment.{name}", value, 0 <= value <= 1, "in [0, 1]")
+        shares = ("crop_min_share", "scale_min")
+        check(
+            "augment", self, *((name, 0 < getattr(self, name) <= 1, "in (0, 1]") for name in shares)
+        )
+        sizes = ("flip", "brightness", "contrast", "saturation")
+        check(
+            "augment", self, *((name, 0 <= getattr(self, name) <= 1, "in [0, 1]") for name in sizes)
+        )
         quality = self.jpeg_min_quality
-        require("augment.jpeg_min_quality", quality,
-                isinstance(quality, int) and 1 <= quality <= 100,
-                "a whole number in 1 .. 100")  # fmt: skip
+        is_quality = isinstance(quality, int) and 1 <= quality <= 100
+        check("augment", self, ("jpeg_min_quality", is_quality, "a whole number in 1 .. 100"))
 
     @property
     def active(self) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import typing
 from dataclasses import dataclass
 from typing import Any
 
-from cogvlm.data.task_options import TaskName
+from cogvlm.data.tasks import TASKS
 from shards.dataset import Dataset, open_dataset
+from shards.suggest import suggest
 
-_TASKS: tuple[TaskName, ...] = typing.get_args(TaskName)
 _ENTRY = re.compile(
     r"(?:(?P<task>[a-z_]+)\s*=)?\s*(?P<spec>.*?)\s*(?::\s*(?P<weight>[0-9.eE+-]+))?"
 )
@@ -21,7 +20,7 @@ class Component:
     """A shard set of a mixture."""
 
     dataset: Dataset
-    task: TaskName
+    task: str
     weight: float  # share of the draws, before they are brought to a sum of 1
 
     def identity(self) -> dict[str, Any]:
@@ -33,11 +32,11 @@ class Component:
         }
 
 
-def open_mixture(text: str, default_task: TaskName, *, option: str = "--data") -> list[Component]:
+def open_mixture(text: str, default_task: str, *, option: str = "--data") -> list[Component]:
     """Open the shard sets of `[task=]OUT[@SELECTION][:weight],…`; those of weight 0 are left out.
 
     Raises:
-        ValueError: A set cannot be opened, a task is unknown, a weight is no number, or nothing
+        ValueError: A set cannot be opened, a task is unknown, a weight is not a number, or nothing
             is left.
     """
     if not text.strip():
@@ -49,19 +48,19 @@ def open_mixture(text: str, default_task: TaskName, *, option: str = "--data") -
     return [Component(open_dataset(spec), task, weight) for spec, task, weight in used]
 
 
-def _parse(entry: str, default_task: TaskName, option: str) -> tuple[str, TaskName, float]:
+def _parse(entry: str, default_task: str, option: str) -> tuple[str, str, float]:
     if not entry:
         raise ValueError(f"{option}: an entry is empty; separate shard sets by single commas")
     match = _ENTRY.fullmatch(entry)
     if not match or not match["spec"]:
         raise ValueError(f"{option} {entry}: no shard set; give [task=]OUT[@SELECTION][:weight]")
     task = match["task"] or default_task
-    if task not in _TASKS:
-        raise ValueError(f"{option} {entry}: unknown task {task!r}; known: {', '.join(_TASKS)}")
+    if task not in TASKS:
+        raise ValueError(f"{option} {entry}: unknown task {task!r}; {suggest(task, TASKS)}")
     try:
         weight = float(match["weight"] or 1)
     except ValueError:
-        raise ValueError(f"{option} {entry}: {match['weight']!r} is no weight") from None
+        raise ValueError(f"{option} {entry}: {match['weight']!r} is not a weight") from None
     if not 0 <= weight < float("inf"):
         raise ValueError(f"{option} {entry}: a weight is 0 or more")
     return match["spec"], task, weight

@@ -206,7 +206,7 @@ class _PartMaker:
 def check(components: Sequence[Component]) -> None:
     """Raise ValueError where a task cannot be made of a shard set's samples."""
     for component in components:
-        dataset, allowed = component.dataset, tasks.LEVELS[component.task]
+        dataset, allowed = component.dataset, tasks.TASKS[component.task].levels
         if dataset.level not in allowed:
             may_become = dataset.level == "image_text" and "grounded" in allowed
             raise ValueError(

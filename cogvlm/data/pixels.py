@@ -18,11 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from cogvlm.model.config import Vision
+from cogvlm.model.registry import TOWERS
 from shards.image import ImageError, decode
-
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-_HALF = (0.5, 0.5, 0.5)
 
 
 def read(file: Path, vision: Vision) -> Tensor:
@@ -77,4 +74,5 @@ def normalise(images_ICHW: Tensor, vision: Vision) -> Tensor:
 
 def normalisation(vision: Vision) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of the three channels, on a scale of 0 to 1."""
-    return (_HALF, _HALF) if vision.tower == "siglip_so400m" else (_CLIP_MEAN, _CLIP_STD)
+    tower = TOWERS[vision.tower]
+    return tower.mean, tower.std

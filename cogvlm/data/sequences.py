@@ -13,10 +13,10 @@ import xxhash
 from cogvlm.data import tasks
 from cogvlm.data.augment import MIN_LEFT, Augment, augment
 from cogvlm.data.pixels import square
-from cogvlm.data.task_options import TaskName
+from cogvlm.data.segments import Segment, Text
 from cogvlm.data.tasks import Example, Skip, SkipReason, TaskOptions
 from cogvlm.data.tokenizer import Tokenizer
-from cogvlm.data.tokens import Segment, Text, encode
+from cogvlm.data.tokens import encode
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.layout import Sample
 from shards.access import RawSample
@@ -38,7 +38,7 @@ class SampleMaker:
     seed: int
     options: TaskOptions = field(default_factory=TaskOptions)
 
-    def make(self, raw: RawSample, task: TaskName, epoch: int, model: ModelConfig) -> Sample:
+    def make(self, raw: RawSample, task: str, epoch: int, model: ModelConfig) -> Sample:
         """Return the sequence of a stored sample; images are uint8 (3, size, size).
 
         Args:

@@ -8,17 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-TaskName = Literal[
-    "caption",
-    "rec",
-    "reg",
-    "grounded_caption",
-    "grounded_vqa",
-    "dialogue",
-    "vqa",
-    "document",
-    "text",
-]
 PromptLanguage = Literal["en", "zh", "both"]
 GroundingUnits = Literal["chunks", "expressions"]
 DocumentLoss = Literal["all", "after_image"]

@@ -16,7 +16,6 @@ import torch
 
 from cogvlm.data.pixels import normalise
 from cogvlm.data.sequences import SampleMaker
-from cogvlm.data.task_options import TaskName
 from cogvlm.data.tasks import Skip
 from cogvlm.evaluation.generated import answers
 from cogvlm.evaluation.pictures import Shots
@@ -169,7 +168,7 @@ class Perplexity:
 def perplexity(
     model: CogVLM,
     maker: SampleMaker,
-    task: TaskName,
+    task: str,
     samples: Iterable[RawSample | SampleError],
     batch: int,
 ) -> Perplexity:

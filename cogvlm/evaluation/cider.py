@@ -31,8 +31,8 @@ _SPLIT = re.compile(
     re.VERBOSE,
 )
 _DROPPED = frozenset([*"\"'`.,?!:;-()[]{}“”‘’…—–", "...", "--"])
-_JOINED = {"cannot": ("can", "not"), "gonna": ("gon", "na"), "wanna": ("wan", "na"),
-           "gotta": ("got", "ta"), "gimme": ("gim", "me"), "lemme": ("lem", "me")}  # fmt: skip
+_PAIRS = ("can not", "gon na", "wan na", "got ta", "gim me", "lem me")
+_JOINED = {pair.replace(" ", ""): tuple(pair.split()) for pair in _PAIRS}
 
 
 def words_of(caption: str) -> list[str]:

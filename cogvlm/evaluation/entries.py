@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from shards.suggest import suggest
+
 PERPLEXITY = "perplexity"
 
 # Tokens that an answer may take, by task: ten boxes are about 200.
@@ -36,7 +38,7 @@ def parse(text: str) -> list[Entry]:
     """Return the evaluations that are asked for.
 
     Raises:
-        ValueError: An entry is no `task=RUN`, or of an unknown task.
+        ValueError: An entry is not `task=RUN`, or of an unknown task.
     """
     entries = []
     for part in text.split(","):
@@ -45,7 +47,7 @@ def parse(text: str) -> list[Entry]:
             raise ValueError(f"--data {part.strip()!r}: give task=RUN[@SELECTION],…")
         task = match[1]
         if task not in MAX_NEW_TOKENS and task.split("_")[0] != PERPLEXITY:
-            known = ", ".join([*MAX_NEW_TOKENS, PERPLEXITY, f"{PERPLEXITY}_TASK"])
-            raise ValueError(f"--data {part.strip()}: unknown task {task!r}; known: {known}")
+            hint = suggest(task, [*MAX_NEW_TOKENS, PERPLEXITY, f"{PERPLEXITY}_TASK"])
+            raise ValueError(f"--data {part.strip()}: unknown task {task!r}; {hint}")
         entries.append(Entry(task, match[2]))
     return entries

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from cogvlm.data import tasks
 from cogvlm.data.augment import Augment
 from cogvlm.data.sequences import SampleMaker
-from cogvlm.data.task_options import TaskName
 from cogvlm.evaluation import answering, scoring
 from cogvlm.evaluation.answering import Answered, Answerer, ImagesOf
 from cogvlm.evaluation.entries import MAX_NEW_TOKENS, PERPLEXITY, Entry
@@ -23,11 +22,12 @@ from cogvlm.evaluation.scoring import Score
 from cogvlm.evaluation.subject import Subject
 from shards.access import RawSample, SampleError, SampleReader
 from shards.dataset import Dataset
+from shards.suggest import suggest
 
 Blind = Literal["shuffled", "constant"]
 
 # perplexity without a task: what samples of a level are mostly trained on.
-_BY_LEVEL: Mapping[str, TaskName] = {
+_BY_LEVEL: Mapping[str, str] = {
     "image_text": "caption",
     "grounded": "grounded_caption",
     "dialogue": "dialogue",
@@ -144,10 +144,11 @@ def check(entry: Entry, dataset: Dataset, options: Options) -> None:
     """Raise ValueError where an evaluation cannot be done; before a model is loaded."""
     if entry.task.startswith(PERPLEXITY):
         task = _trained_task(entry, dataset)
-        if dataset.level not in tasks.LEVELS[task]:
+        levels = tasks.TASKS[task].levels
+        if dataset.level not in levels:
             raise ValueError(
                 f"{dataset.spec} holds {dataset.level} samples, but {task} needs "
-                f"{' or '.join(tasks.LEVELS[task])}"
+                f"{' or '.join(levels)}"
             )
         if options.shots or options.blind == "constant":
             raise ValueError(f"{entry.task} takes neither --shots nor --blind constant")
@@ -248,12 +249,11 @@ def _task(entry: Entry) -> Task:
     return typing.cast(Task, entry.task)
 
 
-def _trained_task(entry: Entry, dataset: Dataset) -> TaskName:
+def _trained_task(entry: Entry, dataset: Dataset) -> str:
     name = entry.task.removeprefix(PERPLEXITY).removeprefix("_") or _BY_LEVEL[dataset.level]
-    if name not in tasks.LEVELS:
-        raise ValueError(
-            f"--data {entry.task}: unknown task {name!r}; known: {', '.join(tasks.LEVELS)}"
-        )
+    if name not in tasks.TASKS:
+        hint = suggest(name, tasks.TASKS)
+        raise ValueError(f"--data {entry.task}: unknown task {name!r}; {hint}")
     return name
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from cogvlm.devices import DTYPES, device_of, dtype_of
+from cogvlm.model.registry import TEMPLATES
 
 if TYPE_CHECKING:
     from cogvlm.evaluation.subject import Subject
@@ -18,7 +19,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--weights", choices=("ema", "raw"), help="of a run; default: averaged where there are such"
     )
     add("--step", type=int, help="of a run: which snapshot; default: the newest")
-    add("--template", help="base, chat, vqa or glm4; default: the run's, or the checkpoint's")
+    add("--template", help=f"{', '.join(TEMPLATES)}; default: the run's, or the checkpoint's")
     add("--tokenizer", help="tokenizer.json or its folder; default: the checkpoint's")
     add("--batch", type=int, default=8, help="prompts that are answered together")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from cogvlm.data.pixels import preprocess
+from cogvlm.data.segments import Segment, Text, Turn, dialogue
 from cogvlm.data.tasks import TaskOptions
 from cogvlm.data.tokenizer import Tokenizer
-from cogvlm.data.tokens import TEMPLATES, Segment, Text, Turn, dialogue, encode
+from cogvlm.data.tokens import encode
 from cogvlm.evaluation.questions import Question
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.layout import Sample
+from cogvlm.model.registry import TEMPLATES
 from shards.image import decode
 
 _SHORT = frozenset(("vqa", "exact", "anls", "yes_no", "choice", "choice_likelihood"))
@@ -28,7 +30,7 @@ class Prompter:
 
     tokenizer: Tokenizer
     config: ModelConfig
-    template: str  # a name in tokens.TEMPLATES
+    template: str  # a name in the registry's TEMPLATES
 
     def prompt(self, question: Question, images: Images, shots: Sequence[Shot] = ()) -> Sample:
         """Return a prompt: each example with its images and its answer, then the question.
@@ -67,6 +69,7 @@ class Prompter:
 
 def template_for(task: str, template: str, options: TaskOptions) -> str:
     """Return the template that a task is trained with by models of a template."""
-    if task == "caption" and not options.caption_requests and template != "glm4":
-        return "base"
-    return "vqa" if task in _SHORT and template == "chat" else template
+    declared = TEMPLATES[template]
+    if task == "caption" and not options.caption_requests:
+        return declared.captions
+    return (declared.short or template) if task in _SHORT else template

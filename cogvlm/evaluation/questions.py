@@ -12,19 +12,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cogvlm.data import tasks
-from cogvlm.data.task_options import TaskName
-from cogvlm.data.tokens import IMAGE_MARK
+from cogvlm.data.segments import IMAGE_MARK
+from cogvlm.data.tasks import pools
 from cogvlm.evaluation.answers import LETTERS, letter_of, yes_or_no
 from shards import boxtext
 from shards.access import RawSample, SampleError, SampleReader
 from shards.boxtext import Box
 from shards.dataset import Dataset
-from shards.identity import Domain
 
 Task = Literal[
-    "rec", "grounded_caption", "grounded_vqa", "caption", "vqa", "exact", "choice",
-    "choice_likelihood", "yes_no", "anls",
-]  # fmt: skip
+    "rec",
+    "grounded_caption",
+    "grounded_vqa",
+    "caption",
+    "vqa",
+    "exact",
+    "choice",
+    "choice_likelihood",
+    "yes_no",
+    "anls",
+]
 
 LETTER = "Answer with the letter of the right choice."
 
@@ -181,7 +188,7 @@ class Maker:
         if not phrases:
             raise tasks.Skip(tasks.SkipReason.NO_PHRASE)
         if not self.all_phrases:
-            phrases = [phrases[example.choose(Domain.TASK, "phrase", len(phrases))]]
+            phrases = [phrases[example.choose("phrase", len(phrases))]]
         questions = []
         for phrase in phrases:
             rec = tasks.rec_of(example.caption, phrase)
@@ -216,11 +223,11 @@ class Maker:
         self, task: Literal["rec", "grounded_caption", "grounded_vqa", "caption"], **slots: str
     ) -> str:
         """Return the first wording of a pool: evaluation asks everything in the same words."""
-        language = "zh" if self.options.prompt_language == "zh" else "en"
+        language: pools.Language = "zh" if self.options.prompt_language == "zh" else "en"
         words = tasks.pool(task, language, self.options.prompts)[0]
         return self._marker(task) + words.format(**slots)
 
-    def _marker(self, task: TaskName) -> str:
+    def _marker(self, task: str) -> str:
         return tasks.prefix(task) if self.options.task_prefix else ""
 
 

@@ -16,9 +16,10 @@ from cogvlm.checkpoints import opened
 from cogvlm.checkpoints.opened import Weights
 from cogvlm.data.tasks import TaskOptions
 from cogvlm.data.tokenizer import Tokenizer
-from cogvlm.data.tokens import TEMPLATES
 from cogvlm.model.decoder import CogVLM
+from cogvlm.model.registry import TEMPLATES
 from shards.dataset import Dataset, open_dataset
+from shards.suggest import suggest
 
 # Of a mixture: [task=]OUT[@SELECTION][:weight].
 _ENTRY = re.compile(r"\s*(?:[a-z_]+\s*=)?\s*(.*?)\s*(?::\s*[0-9.eE+-]+)?\s*")
@@ -58,7 +59,7 @@ def open_subject(
     told = opened.settings(folder)
     template = template or told.get("template")
     if template is not None and template not in TEMPLATES:
-        raise ValueError(f"--template {template}: known are {', '.join(TEMPLATES)}")
+        raise ValueError(f"--template {template} is unknown; {suggest(template, TEMPLATES)}")
     model = opened.open_model(folder, device=device, dtype=dtype, weights=weights, step=step)
     if words.vocab_size > model.config.vocab_size:
         raise ValueError(

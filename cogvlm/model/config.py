@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cogvlm.model.rules import known, parse, positive, require
+from cogvlm.model.registry import TEMPLATES, TOWERS
+from cogvlm.model.rules import Rule, check, known, literal, parse, positive
 
-Tower = Literal["eva02_e", "eva02_l", "clip_l_336", "siglip_so400m"]
 ProjectorKind = Literal[
     "linear",
     "mlp2x_gelu",
@@ -25,7 +26,6 @@ ProjectorKind = Literal[
     "downsample_3x3",
     "resampler",
 ]
-TemplateName = Literal["base", "chat", "vqa", "glm4"]
 ExpertPart = Literal["qkv", "dense", "ffn"]
 
 
@@ -33,8 +33,8 @@ ExpertPart = Literal["qkv", "dense", "ffn"]
 class Vision:
     """The image encoder. Sizes describe the blocks that run, so 63 for CogVLM's 64-block EVA."""
 
-    tower: Tower = "eva02_e"
-    """Whose blocks: `eva02_e` is our own text, the others are the libraries' modules."""
+    tower: str = "eva02_e"
+    """Whose blocks; see the table of towers."""
     image_size: int
     """Side of the square input in pixels."""
     patch_size: int = 14
@@ -53,17 +53,21 @@ class Vision:
     """Which block's output is taken, counted from the end; blocks behind it do not run."""
 
     def __post_init__(self) -> None:
-        known("vision.tower", self.tower, Tower)
+        known("vision", self, "tower", TOWERS)
         positive("vision", self, "image_size", "patch_size", "width", "num_layers", "num_heads")
-        # SigLIP's 384 px leave 6 px at the right and bottom that no patch covers.
-        fits = self.image_size % self.patch_size == 0 or self.tower == "siglip_so400m"
-        require("vision.image_size", self.image_size, fits,
-                f"a multiple of vision.patch_size {self.patch_size}")  # fmt: skip
-        require("vision.width", self.width, self.width % self.num_heads == 0,
-                 f"a multiple of vision.num_heads {self.num_heads}")  # fmt: skip
-        require("vision.feature_layer", self.feature_layer,
-                 -self.num_layers <= self.feature_layer <= -1,
-                 f"in -{self.num_layers} .. -1")  # fmt: skip
+        fits = not TOWERS[self.tower].whole_patches or self.image_size % self.patch_size == 0
+        is_a_layer = -self.num_layers <= self.feature_layer <= -1
+        check(
+            "vision",
+            self,
+            ("image_size", fits, f"a multiple of vision.patch_size {self.patch_size}"),
+            (
+                "width",
+                self.width % self.num_heads == 0,
+                f"a multiple of vision.num_heads {self.num_heads}",
+            ),
+            ("feature_layer", is_a_layer, f"in -{self.num_layers} .. -1"),
+        )
 
     @property
     def grid_size(self) -> int:
@@ -89,7 +93,7 @@ class Projector:
     """Factor on the whole block, boundaries included; GLM-4V has 1/8."""
 
     def __post_init__(self) -> None:
-        known("projector.kind", self.kind, ProjectorKind)
+        literal("projector", self, "kind")
         needs = {
             "glu": ("mlp_size",),
             "conv_glu": ("mlp_size", "conv_width"),
@@ -130,18 +134,21 @@ class Expert:
     """Whether the expert's query-key-value matrix has a bias, as CogVLM2's has."""
 
     def __post_init__(self) -> None:
-        known("expert.kind", self.kind, Literal["full", "lora"])
-        known("expert.init", self.init, Literal["llm", "random"])
-        require("expert.parts", self.parts,
-                 bool(self.parts) and set(self.parts) <= set(typing.get_args(ExpertPart)),
-                 f"one or more of {', '.join(typing.get_args(ExpertPart))}")  # fmt: skip
+        literal("expert", self, "kind")
+        literal("expert", self, "init")
         if isinstance(self.layers, str):
-            known("expert.layers", self.layers, Literal["all", "none"])
-        elif isinstance(self.layers, int):
-            require("expert.layers", self.layers, self.layers > 0, "k of every k-th, so positive")
-        if self.kind == "lora":
-            require("expert.rank", self.rank, self.rank > 0, "positive")
-            require("expert.qkv_bias", self.qkv_bias, not self.qkv_bias, "false with kind lora")
+            known("expert", self, "layers", ("all", "none"))
+        is_lora, known_parts = self.kind == "lora", typing.get_args(ExpertPart)
+        are_parts = bool(self.parts) and {*self.parts} <= {*known_parts}
+        is_no_step = isinstance(self.layers, int) and self.layers <= 0
+        check(
+            "expert",
+            self,
+            ("parts", are_parts, f"one or more of {', '.join(known_parts)}"),
+            ("layers", not is_no_step, "k of every k-th, so positive"),
+            ("rank", not is_lora or self.rank > 0, "positive"),
+            ("qkv_bias", not (is_lora and self.qkv_bias), "false with kind lora"),
+        )
 
     def parts_of(self, layer: int) -> tuple[ExpertPart, ...]:
         """Return the doubled matrices of a layer; empty where it has no expert."""
@@ -164,7 +171,7 @@ class Attn:
     """Whether the language query-key-value matrix has a bias, as GLM-4V's has."""
 
     def __post_init__(self) -> None:
-        known("attn.image_mask", self.image_mask, Literal["causal", "full"])
+        literal("attn", self, "image_mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +182,7 @@ class Position:
     """One id for all patches of an image; one each; or row and column (ours, no paper has it)."""
 
     def __post_init__(self) -> None:
-        known("position.image", self.image, Literal["shared", "sequential", "2d"])
+        literal("position", self, "image")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +201,8 @@ class RopeScaling:
     """`llama3`: the context of the unstretched model in tokens."""
 
     def __post_init__(self) -> None:
-        known("rope.scaling.kind", self.kind, Literal["linear", "llama3"])
-        require("rope.scaling.factor", self.factor, self.factor >= 1, "at least 1")
+        literal("rope.scaling", self, "kind")
+        check("rope.scaling", self, ("factor", self.factor >= 1, "at least 1"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +219,12 @@ class Rope:
     """Stretched frequencies, or none."""
 
     def __post_init__(self) -> None:
-        require("rope.base", self.base, self.base > 1, "above 1")
-        require("rope.fraction", self.fraction, 0 < self.fraction <= 1, "in (0, 1]")
+        check(
+            "rope",
+            self,
+            ("base", self.base > 1, "above 1"),
+            ("fraction", 0 < self.fraction <= 1, "in (0, 1]"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +235,13 @@ class Loss:
     """Weight of predicting the next position's tower feature at image positions (an ablation)."""
 
     def __post_init__(self) -> None:
-        require("loss.image_ssl", self.image_ssl, self.image_ssl >= 0, "at least 0")
+        check("loss", self, ("image_ssl", self.image_ssl >= 0, "at least 0"))
+
+
+_POSITIVE = (
+    *("vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_size"),
+    *("mlp_size", "max_positions"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +278,8 @@ class ModelConfig:
     """Padding token, also the id in image slots; its embedding gets no gradient."""
     boundary_ids: tuple[int, ...] = ()
     """Tokens in the slots of BOI and EOI where the official vocabulary has some (GLM-4V)."""
-    template: TemplateName = "base"
-    """The prompt template that the weights were trained with; see `tokens`."""
+    template: str = "base"
+    """The chat template that the weights were trained with; see the table of templates."""
     rope: Rope = field(default_factory=Rope)
     """Rotary position embedding."""
     rope_compute: Literal["fp32", "checkpoint"] = "fp32"
@@ -287,48 +304,50 @@ class ModelConfig:
     """What is trained besides the next token."""
 
     def __post_init__(self) -> None:
-        positive("", self, "vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads",
-                  "head_size", "mlp_size", "max_positions")  # fmt: skip
-        known("rope_compute", self.rope_compute, Literal["fp32", "checkpoint"])
-        known("template", self.template, TemplateName)
-        require("num_heads", self.num_heads, self.num_heads % self.num_kv_heads == 0,
-                 f"a multiple of num_kv_heads {self.num_kv_heads}")  # fmt: skip
-        rotated = self.rope.fraction * self.head_size
-        require("rope.fraction", self.rope.fraction, rotated % 2 == 0,
-                 f"such that an even number of the {self.head_size} channels rotates")  # fmt: skip
-        require("dropout", self.dropout, 0 <= self.dropout < 1, "in [0, 1)")
+        positive("", self, *_POSITIVE)
+        literal("", self, "rope_compute")
+        known("", self, "template", TEMPLATES)
+        check("", self, *self._token_rules(), *self._layer_rules(), *self._image_rules())
+
+    def _token_rules(self) -> Iterator[Rule]:
+        below = f"below vocab_size {self.vocab_size}"
         for name in ("bos_id", "eos_id", "pad_id"):
             token = getattr(self, name)
-            require(name, token, token is None or 0 <= token < self.vocab_size,
-                     f"below vocab_size {self.vocab_size}")  # fmt: skip
-        require("boundary_ids", self.boundary_ids,
-                not self.boundary_ids or (self.boundaries and len(self.boundary_ids) == 2),
-                "empty, or two tokens of a model with boundaries")  # fmt: skip
-        if isinstance(self.expert.layers, tuple):
-            require("expert.layers", self.expert.layers,
-                     all(0 <= layer < self.num_layers for layer in self.expert.layers),
-                     f"layers in 0 .. {self.num_layers - 1}")  # fmt: skip
-        self._check_images()
+            yield name, token is None or 0 <= token < self.vocab_size, below
+        has_slots = self.boundaries and len(self.boundary_ids) == 2
+        may_be = "empty, or two tokens of a model with boundaries"
+        yield "boundary_ids", not self.boundary_ids or has_slots, may_be
 
-    def _check_images(self) -> None:
-        grid, kind = self.vision.grid_size, self.projector.kind
-        if kind == "conv_glu":
-            require("vision.image_size", self.vision.image_size, grid % 2 == 0,
-                     f"an even number of {self.vision.patch_size} px patches for "
-                     f"projector.kind conv_glu")  # fmt: skip
-        for name, width in (("transformer", self.hidden_size), ("resampler", self.hidden_size)):
-            if kind == name:
-                heads = self.projector.num_heads
-                require("projector.num_heads", heads, width % heads == 0, f"a divisor of {width}")
-        if self.loss.image_ssl:
-            require("loss.image_ssl", self.loss.image_ssl,
-                     self.boundaries and kind != "resampler",
-                     "0 without boundaries or with projector.kind resampler: image positions "
-                     "then predict no patch")  # fmt: skip
-        if self.position.image == "2d":
-            require("position.image", "2d", kind != "resampler",
-                     "another kind with projector.kind resampler, whose tokens lie in no "
-                     "grid")  # fmt: skip
+    def _layer_rules(self) -> Iterator[Rule]:
+        divides = self.num_heads % self.num_kv_heads == 0
+        yield "num_heads", divides, f"a multiple of num_kv_heads {self.num_kv_heads}"
+        is_even = self.rope.fraction * self.head_size % 2 == 0
+        channels = f"such that an even number of the {self.head_size} channels rotates"
+        yield "rope.fraction", is_even, channels
+        yield "dropout", 0 <= self.dropout < 1, "in [0, 1)"
+        listed = self.expert.layers if isinstance(self.expert.layers, tuple) else ()
+        are_ours = all(0 <= layer < self.num_layers for layer in listed)
+        yield "expert.layers", are_ours, f"layers in 0 .. {self.num_layers - 1}"
+
+    def _image_rules(self) -> Iterator[Rule]:
+        kind, heads = self.projector.kind, self.projector.num_heads
+        is_resampler = kind == "resampler"
+        has_grid = kind != "conv_glu" or self.vision.grid_size % 2 == 0
+        even = f"an even number of {self.vision.patch_size} px patches for projector.kind conv_glu"
+        yield "vision.image_size", has_grid, even
+        divides = kind not in ("transformer", "resampler") or self.hidden_size % heads == 0
+        yield "projector.num_heads", divides, f"a divisor of {self.hidden_size}"
+        yield (
+            "loss.image_ssl",
+            not self.loss.image_ssl or (self.boundaries and not is_resampler),
+            "0 without boundaries or with projector.kind resampler: image positions then predict "
+            "no patch",
+        )
+        yield (
+            "position.image",
+            not (is_resampler and self.position.image == "2d"),
+            "another kind with projector.kind resampler, whose tokens do not lie in a grid",
+        )
 
     @property
     def image_tokens(self) -> int:

@@ -11,12 +11,15 @@ import re
 from functools import cache
 
 from cogvlm.model.config import ModelConfig
+from cogvlm.model.registry import TOWERS
+from shards.suggest import suggest
+
+_PATCH_AND_POS = "|".join(tower.patch_and_pos for tower in TOWERS.values())
 
 # The first pattern that matches decides; the order is what keeps them short.
 _PATTERNS = {
     "lora": r".*\.lora_(down|up)$",  # differences to frozen matrices, see `lora`
-    "patch_and_pos": r"model\.vision\.(patch_embedding|tower\.(\w+\.)?(patch_embed|embeddings))\."
-    r"|model\.vision\.tower\.(cls_token|pos_embed)$",
+    "patch_and_pos": rf"model\.vision\.({_PATCH_AND_POS})",
     "vit": r"model\.vision\.(transformer|tower)\.",
     "adapter": r"model\.vision\.(conv|linear_proj)\.",
     "boi_eoi": r"model\.vision\.(boi|eoi)$",
@@ -61,10 +64,10 @@ def stage(name: str) -> frozenset[str]:
     """Return the groups that a stage trains.
 
     Raises:
-        ValueError: The stage is unknown; lists the known ones.
+        ValueError: The stage is unknown; says the nearest or all.
     """
     if name not in STAGES:
-        raise ValueError(f"unknown stage {name!r}; known: {', '.join(STAGES)}")
+        raise ValueError(f"unknown stage {name!r}; {suggest(name, STAGES)}")
     return STAGES[name]
 
 

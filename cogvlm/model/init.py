@@ -18,15 +18,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from cogvlm.model import towers
-from cogvlm.model.config import ModelConfig
+from cogvlm.model.config import ModelConfig, Vision
 from cogvlm.model.decoder import CogVLM, Layer, RMSNorm
 from cogvlm.model.expert import LowRank
+from cogvlm.model.registry import TOWERS
 from cogvlm.model.rope import RotaryEmbedding
 
 _STD = 0.02
@@ -64,8 +65,27 @@ def restore_tables(model: CogVLM) -> None:
     for module in model.modules():
         if isinstance(module, RotaryEmbedding):
             module.reset(model.config)
-    if model.model.vision.tower is not None:
-        towers.restore_buffers(model.model.vision.tower, model.config.vision)
+    _restore_buffers(model.model.vision.tower_module, model.config.vision)
+
+
+def _restore_buffers(tower: nn.Module, vision: Vision) -> None:
+    """Fill in a library's tables, which no checkpoint holds.
+
+    They do not depend on the depth, so a tower with one block has them all.
+    """
+    buffers = dict(tower.named_buffers())
+    if not buffers:
+        return
+    with torch.device("cpu"):
+        twin = TOWERS[vision.tower].build(replace(vision, num_layers=1, feature_layer=-1))
+    fresh = dict(twin.named_buffers())
+    for name, buffer in buffers.items():
+        if name in fresh:
+            buffer.copy_(fresh[name])
+        elif name.endswith("attn.k_bias"):  # timm's EVA: keys have no bias, but a zero buffer
+            buffer.zero_()
+        else:
+            raise AssertionError(f"no value for the buffer {name} of {vision.tower}")
 
 
 @torch.no_grad()

@@ -139,27 +139,6 @@ def step(ids_B: Tensor, positions_AB: Tensor) -> Batch:
     )
 
 
-def spans_of(types: Sequence[int], span_size: int) -> list[tuple[int, int]]:
-    """Return the image spans of official token types (0 language, 1 vision).
-
-    Raises:
-        ValueError: A run of vision tokens is no whole number of images.
-    """
-    runs, start = [], None
-    for place, kind in enumerate([*types, 0]):
-        if kind and start is None:
-            start = place
-        elif not kind and start is not None:
-            if (place - start) % span_size:
-                raise ValueError(
-                    f"token types hold {place - start} vision tokens at {start}, but an image "
-                    f"takes {span_size}"
-                )
-            runs += [(at, at + span_size) for at in range(start, place, span_size)]
-            start = None
-    return runs
-
-
 @dataclass(frozen=True)
 class _Row:
     ids_L: Tensor
@@ -197,6 +176,10 @@ def _check(sample: Sample, config: ModelConfig) -> None:
 
 
 def _lay_out(row: Sequence[Sample], config: ModelConfig, length: int, side: str) -> _Row:
+    """Join a row's samples and pad it.
+
+    Padding has label IGNORE and document 0, so nothing looks at it; only its positions need care.
+    """
     ids: list[int] = []
     labels: list[int] = []
     documents: list[int] = []
@@ -212,8 +195,12 @@ def _lay_out(row: Sequence[Sample], config: ModelConfig, length: int, side: str)
     positions_AL = torch.cat([torch.zeros(axes, 0).long(), *positions], dim=1)
     before = length - len(ids) if side == "left" else 0
     after = length - len(ids) - before
-    if before:  # as the official rule has it: the first token steps away from the padding
+    if before:
+        # The official code steps by one at the first token after the padding, which is at 0. Rotary
+        # positions count by difference, so a sample's numbers are those of the unpadded row.
         positions_AL = positions_AL + 1
+    # Nothing attends to padding: on the right it repeats the last position, so that no position
+    # leaves the model's context. A row without a token has no last position.
     last = positions_AL[:, -1:].expand(axes, after if ids else 0)
     edge = torch.zeros(axes, length - positions_AL.shape[1] - last.shape[1]).long()
     return _Row(
@@ -231,16 +218,20 @@ def _positions(sample: Sample, config: ModelConfig) -> Tensor:
     Shared: BOI, the patches together and EOI take one id each (paper, section 2.2). 2d: a patch
     has its row and its column added to the id of the first patch, and EOI follows the largest.
     """
-    way = config.position.image
+    kind = config.position.image
     patches = [(start + config.boundaries, end - config.boundaries) for start, end in sample.spans]
     side = math.isqrt(config.image_tokens)
+    # How far each token lies from the one before it: a cumulated sum carries what an image takes
+    # over to all that follows, so several images need no bookkeeping.
     steps_L = torch.ones(len(sample.ids), dtype=torch.long)
-    for first, last in patches if way != "sequential" else []:
-        steps_L[first + 1 : last] = 0
-        if way == "2d":
+    for first, last in patches if kind != "sequential" else []:
+        steps_L[first + 1 : last] = 0  # the first patch steps away from BOI, or from the text
+        if kind == "2d":
+            # Past the largest row or column, or the text behind would share positions with
+            # patches. A slice: an image may be the last thing of a sample.
             steps_L[last : last + 1] = side
-    positions_AL = (steps_L.cumsum(0) - 1).repeat(2 if way == "2d" else 1, 1)
-    for first, last in patches if way == "2d" else []:
+    positions_AL = (steps_L.cumsum(0) - 1).repeat(2 if kind == "2d" else 1, 1)
+    for first, last in patches if kind == "2d" else []:
         place = torch.arange(last - first)
         positions_AL[:, first:last] += torch.stack([place // side, place % side])
     return positions_AL
@@ -259,7 +250,7 @@ def _route(slots_IS: Tensor, shape: tuple[int, int], has_experts: bool) -> Route
 
 
 def _outside(slots_IS: Tensor, size: int) -> Tensor:
-    """Return the places that are no image slot, or the last one of an image."""
+    """Return the places outside of images, and the last one of each image."""
     is_outside = torch.ones(size, dtype=torch.bool)
     is_outside[slots_IS[:, :-1].flatten()] = False
     return is_outside.nonzero()[:, 0]

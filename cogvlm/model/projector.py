@@ -128,9 +128,7 @@ class Resampler(nn.Module):
         self.queries = nn.Parameter(torch.empty(config.projector.num_queries, width))
         self.norm = nn.LayerNorm(config.vision.width)
         self.linear_proj = nn.Linear(config.vision.width, width)
-        self.attention = nn.MultiheadAttention(
-            width, config.projector.num_heads, batch_first=True
-        )  # fmt: skip
+        self.attention = nn.MultiheadAttention(width, config.projector.num_heads, batch_first=True)
         self.norm_out = nn.LayerNorm(width)
         self.dense = nn.Linear(width, width)
 

@@ -1,102 +1,20 @@
-"""From pixels to vectors of the language model: EVA-02-CLIP-E, projector, boundaries.
+"""From pixels to vectors of the language model: tower, projector, boundaries.
 
-The tower is EVA-02-CLIP-E/14 with its last block, final norm and head removed (paper, section
-2.1). Other towers come from libraries, see `towers`; projectors are in `projector`.
+Towers are declared in `towers`, projectors are in `projector`.
 
-Shape letters: I images, P patches (CLS is token 0 before it is dropped), E tower channels,
-H heads, C channels of a head, D language channels, S positions of an image with boundaries.
+Shape letters: I images, P patches, E tower channels, D language channels, S positions of an image
+with boundaries.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cogvlm.model import towers
-from cogvlm.model.config import ModelConfig, Vision
+from cogvlm.model.config import ModelConfig
+from cogvlm.model.eva import as_grid
 from cogvlm.model.projector import build_projector
-
-
-class PatchEmbedding(nn.Module):
-    """Pixels to patch vectors, the CLS vector in front, and the position table added."""
-
-    def __init__(self, vision: Vision) -> None:
-        super().__init__()
-        patch, width = vision.patch_size, vision.width
-        self.proj = nn.Conv2d(3, width, kernel_size=patch, stride=patch)
-        self.cls_embedding = nn.Parameter(torch.empty(1, width))
-        self.position_embedding = nn.Embedding(vision.grid_size**2 + 1, width)
-
-    def forward(self, images_ICHW: Tensor) -> Tensor:
-        """Return CLS and patches, (I, 1 + P, E)."""
-        patches_IPE = self.proj(images_ICHW).flatten(2).transpose(1, 2)
-        cls_I1E = self.cls_embedding.expand(len(patches_IPE), 1, -1)
-        return torch.cat([cls_I1E, patches_IPE], dim=1) + self.position_embedding.weight
-
-
-class VisionAttention(nn.Module):
-    """Attention of all tokens of an image to all."""
-
-    def __init__(self, vision: Vision) -> None:
-        super().__init__()
-        self.num_heads = vision.num_heads
-        self.query_key_value = nn.Linear(vision.width, 3 * vision.width)
-        self.dense = nn.Linear(vision.width, vision.width)
-
-    def forward(self, x_IPE: Tensor) -> Tensor:
-        """Return (I, P, E)."""
-        qkv = self.query_key_value(x_IPE).unflatten(-1, (3, self.num_heads, -1))
-        q_IHPC, k_IHPC, v_IHPC = qkv.permute(2, 0, 3, 1, 4)
-        out_IHPC = F.scaled_dot_product_attention(q_IHPC, k_IHPC, v_IHPC)
-        return self.dense(out_IHPC.transpose(1, 2).flatten(2))
-
-
-class VisionMLP(nn.Module):
-    """Two matrices with exact GELU between them."""
-
-    def __init__(self, vision: Vision) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(vision.width, vision.mlp_size)
-        self.fc2 = nn.Linear(vision.mlp_size, vision.width)
-
-    def forward(self, x_IPE: Tensor) -> Tensor:
-        """Return (I, P, E)."""
-        return self.fc2(F.gelu(self.fc1(x_IPE)))
-
-
-class VisionBlock(nn.Module):
-    """A residual post-norm block: what is normed is a branch's output, whatever the names say."""
-
-    def __init__(self, vision: Vision) -> None:
-        super().__init__()
-        self.input_layernorm = nn.LayerNorm(vision.width, eps=vision.norm_eps)
-        self.attention = VisionAttention(vision)
-        self.mlp = VisionMLP(vision)
-        self.post_attention_layernorm = nn.LayerNorm(vision.width, eps=vision.norm_eps)
-
-    def forward(self, x_IPE: Tensor) -> Tensor:
-        """Return (I, P, E)."""
-        x_IPE = x_IPE + self.input_layernorm(self.attention(x_IPE))
-        return x_IPE + self.post_attention_layernorm(self.mlp(x_IPE))
-
-
-class VisionTransformer(nn.Module):
-    """The blocks up to the one whose output is taken; no norm follows the last."""
-
-    def __init__(self, vision: Vision) -> None:
-        super().__init__()
-        count = vision.num_layers + 1 + vision.feature_layer
-        self.layers = nn.ModuleList(VisionBlock(vision) for _ in range(count))
-
-    def forward(self, x_IPE: Tensor) -> Tensor:
-        """Return (I, P, E)."""
-        for block in self.layers:
-            x_IPE = block(x_IPE)
-        return x_IPE
+from cogvlm.model.registry import TOWERS
 
 
 class ImageEncoder(nn.Module):
@@ -106,12 +24,11 @@ class ImageEncoder(nn.Module):
         super().__init__()
         vision, width = config.vision, config.hidden_size
         self.grid_size, self.scale = vision.grid_size, config.projector.scale
-        self.tower = None
-        if vision.tower == "eva02_e":
-            self.patch_embedding = PatchEmbedding(vision)
-            self.transformer = VisionTransformer(vision)
-        else:
-            self.tower = towers.build(vision)
+        self._declared = TOWERS[vision.tower]
+        tower = self._declared.build(vision)
+        parts = tower.named_children() if self._declared.inline else [("tower", tower)]
+        for name, part in parts:
+            self.add_module(name, part)
         self.conv = None
         if config.projector.kind == "conv_glu":
             self.conv = nn.Conv2d(
@@ -123,12 +40,25 @@ class ImageEncoder(nn.Module):
             self.boi = nn.Parameter(torch.empty(1, 1, width))
             self.eoi = nn.Parameter(torch.empty(1, 1, width))
 
+    @property
+    def tower_module(self) -> nn.Module:
+        """The module that the functions of the tower's declaration take."""
+        return self if self._declared.inline else self.get_submodule("tower")
+
+    def tower_blocks(self) -> list[nn.Module]:
+        """Return the repeated blocks of the tower."""
+        return [*self._declared.blocks(self.tower_module)]
+
     def features(self, images_ICHW: Tensor) -> Tensor:
-        """Return the tower's patch features without CLS, (I, P, E), in row-major order."""
-        if self.tower is not None:
-            return towers.features(self.tower, images_ICHW)
-        images_ICHW = images_ICHW.to(self.patch_embedding.proj.weight.dtype)
-        return self.transformer(self.patch_embedding(images_ICHW))[:, 1:]
+        """Return the tower's patch features without CLS, (I, P, E), in row-major order.
+
+        Libraries cannot run zero images, so a blank one goes through where there is none: every
+        rank of a sharded model then runs the same modules, and the weights get zero gradients.
+        """
+        if not len(images_ICHW) and not self._declared.inline:
+            return self.features(images_ICHW.new_zeros(1, *images_ICHW.shape[1:]))[:0]
+        first = next(next(self.children()).parameters())  # the tower's parts come first
+        return self._declared.features(self.tower_module, images_ICHW.to(first.dtype))
 
     def project(self, features_IPE: Tensor) -> Tensor:
         """Return an image's vectors with BOI and EOI around them, (I, S, D)."""
@@ -146,28 +76,3 @@ class ImageEncoder(nn.Module):
         """Return the images' vectors (I, S, D) and the tower's features (I, P, E)."""
         features_IPE = self.features(images_ICHW)
         return self.project(features_IPE), features_IPE
-
-
-def resize_positions(
-    table_PE: Tensor, grid_size: int, mode: Literal["bicubic", "bilinear"] = "bicubic"
-) -> Tensor:
-    """Return a position table (CLS first) for another square grid of patches.
-
-    Bicubic in float32 without antialiasing, as the official resize to 490 px; timm's antialiased
-    resize gives other numbers even where it enlarges.
-
-    Args:
-        table_PE: (1 + old grid squared, E).
-        grid_size: Patches along a side of the new grid.
-        mode: Bilinear never overshoots: for Adam's moments, whose squares must not go negative.
-    """
-    cls_1E, patches_PE = table_PE[:1], table_PE[1:]
-    old_1Egg = as_grid(patches_PE.float()[None])
-    new_1Egg = F.interpolate(old_1Egg, size=(grid_size,) * 2, mode=mode, align_corners=False)
-    return torch.cat([cls_1E, new_1Egg[0].flatten(1).T.to(table_PE.dtype)])
-
-
-def as_grid(features_IPE: Tensor) -> Tensor:
-    """Return patches as square maps, (I, E, side, side)."""
-    side = math.isqrt(features_IPE.shape[1])
-    return features_IPE.transpose(1, 2).unflatten(2, (side, side))

@@ -6,21 +6,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cogvlm.data.augment import Augment
 from cogvlm.data.task_options import (
     DocumentLoss,
     GroundingUnits,
     PromptLanguage,
-    TaskName,
     TaskOptions,
 )
-from cogvlm.model.config import TemplateName
+from cogvlm.data.tasks import TASKS
 from cogvlm.model.groups import GROUPS
+from cogvlm.model.registry import TEMPLATES
+from cogvlm.model.rules import Rule
+from shards.suggest import suggest
+
+if TYPE_CHECKING:
+    TaskName: TypeAlias = str
+    TemplateName: TypeAlias = str
+else:  # choices of --help
+    TaskName, TemplateName = Literal[tuple(TASKS)], Literal[tuple(TEMPLATES)]
 
 Checkpointed = Literal["none", "tower", "decoder", "both"]
+
+
+_AT_LEAST_1 = (
+    *("global_batch", "window", "error_budget", "snapshot_every", "keep", "val_every"),
+    *("val_samples", "log_every", "replicas"),
+)
+_AT_LEAST_0 = (
+    *("steps", "epochs", "streams", "workers", "pack_tokens", "warmup_steps", "image_size"),
+    *("nonfinite_budget", "lora_rank", "clip", "weight_decay", "lora_alpha"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,29 +176,30 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raise ValueError where a setting cannot be; names it as its flag."""
-        positive = ("global_batch", "window", "error_budget", "snapshot_every", "keep",
-                    "val_every", "val_samples", "log_every", "replicas")  # fmt: skip
-        for name in positive:
-            _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("steps", "epochs", "streams", "workers", "pack_tokens", "warmup_steps",
-                     "image_size", "nonfinite_budget", "lora_rank", "clip", "weight_decay",
-                     "lora_alpha"):  # fmt: skip
-            _require(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
-        micro = self.micro_batch
-        _require("micro_batch", micro, micro == "auto" or micro >= 1, "auto, or at least 1")
-        _require("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a positive number")
-        for name in ("lr_floor", "dropout", "ema"):
-            value = getattr(self, name)
-            _require(name, value, 0 <= value <= 1 - (name != "lr_floor") * 1e-9, "in 0 to 1")
-        _require("negatives", self.negatives, 0 <= self.negatives < 1, "0 or more, and below 1")
-        groups = {*GROUPS}
+        for name, holds, wanted in (*self._number_rules(), *self._group_rules()):
+            if not holds:
+                raise ValueError(f"--{name} is {getattr(self, name)!r}; it must be {wanted}")
+
+    def _number_rules(self) -> Iterator[Rule]:
+        yield from ((name, getattr(self, name) >= 1, "at least 1") for name in _AT_LEAST_1)
+        yield from ((name, getattr(self, name) >= 0, "0 or more") for name in _AT_LEAST_0)
+        micro, below_1 = self.micro_batch, 1 - 1e-9
+        yield "micro_batch", micro == "auto" or micro >= 1, "auto, or at least 1"
+        yield "lr", self.lr > 0 and math.isfinite(self.lr), "a positive number"
+        yield "lr_floor", 0 <= self.lr_floor <= 1, "in 0 to 1"
+        yield "dropout", 0 <= self.dropout <= below_1, "0 or more, and below 1"
+        yield "ema", 0 <= self.ema <= below_1, "0 or more, and below 1"
+        yield "negatives", 0 <= self.negatives < 1, "0 or more, and below 1"
+
+    def _group_rules(self) -> Iterator[Rule]:
         for name in ("trains", "lr_scale"):
-            unknown = sorted({*getattr(self, name)} - groups)
-            _require(name, ", ".join(unknown), not unknown, f"groups among {', '.join(GROUPS)}")
-        _require("trains", self.trains, bool(self.trains), "at least one parameter group")
-        at = [step for step, _ in self.resize_at]
-        _require("resize_at", self.resize_at, at == sorted({*at}) and min(at, default=1) > 0,
-                 "ascending steps above 0")  # fmt: skip
+            unknown = [group for group in getattr(self, name) if group not in GROUPS]
+            groups = "made of parameter groups; " + " ".join(suggest(g, GROUPS) for g in unknown)
+            yield name, not unknown, groups
+        yield "trains", bool(self.trains), "at least one parameter group"
+        starts = [step for step, _ in self.resize_at]
+        is_ascending = starts == sorted({*starts}) and min(starts, default=1) > 0
+        yield "resize_at", is_ascending, "ascending steps above 0"
 
     def image_size_at(self, step: int) -> int:
         """Return the input side at a step (from 0) in pixels; 0: as the model is."""
@@ -190,13 +210,10 @@ class TrainConfig:
 
     def task_options(self) -> TaskOptions:
         """Return the settings that say how tasks are made; they have the same names here."""
-        return TaskOptions(**{each.name: getattr(self, each.name) for each in fields(TaskOptions)})
+        return TaskOptions(
+            **{field.name: getattr(self, field.name) for field in fields(TaskOptions)}
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return asdict(self)
-
-
-def _require(name: str, value: Any, holds: bool, rule: str) -> None:
-    if not holds:
-        raise ValueError(f"--{name} is {value!r}; it must be {rule}")

@@ -55,7 +55,7 @@ def survey(plan: DataPlan, number: int, step: int = 0) -> Survey:
         targets.append(sum(label != IGNORE for label in sample.labels))
         texts.append(len(sample.ids) - len(sample.images) * model.span_size)
         images += len(raw.images)
-        small += sum(_is_small(each, model.vision.image_size) for each in raw.images)
+        small += sum(_is_small(image, model.vision.image_size) for image in raw.images)
     used = max(1, len(lengths))
     return Survey(
         usable=len(lengths),
@@ -87,8 +87,13 @@ def _is_small(image: bytes, size: int) -> bool:
     return head is not None and min(head.width, head.height) < size
 
 
-def micro_batch(prepared: Prepared, world: World) -> int:
+def micro_batch(prepared: Prepared, world: World, gpu_bytes: float | None = None) -> int:
     """Return the rows that a rank runs at a time.
+
+    Args:
+        prepared: The run.
+        world: Its ranks.
+        gpu_bytes: What may be used of a GPU; None: most of what it has.
 
     Raises:
         ValueError: Not even one fits the GPU.
@@ -101,18 +106,19 @@ def micro_batch(prepared: Prepared, world: World) -> int:
         return min(config.micro_batch, most)
     if world.device.type != "cuda":
         return min(_CPU_ROWS, most)
-    memory = torch.cuda.mem_get_info(world.device)[1] * _MEMORY_SHARE
+    if gpu_bytes is None:
+        gpu_bytes = torch.cuda.mem_get_info(world.device)[1] * _MEMORY_SHARE
     text = config.pack_tokens or max(
         survey(plan, number).text_tokens for number in range(len(plan.components))
     )
     last = config.resize_at[-1][0] if config.resize_at else 0
     states = sum(state_bytes(counts(prepared.model), config.trains).values())
-    spare = memory - states / (world.ranks / config.replicas)
+    spare = gpu_bytes - states / (world.ranks / config.replicas)
     sizes = [1 << n for n in range(most.bit_length())]
     fitting = [rows for rows in sizes if _kept(prepared, rows, text, last) < spare]
     if not fitting:
         raise ValueError(
-            f"no micro-batch fits {memory / 1e9:.0f} GB: weights, gradients, optimiser and "
+            f"no micro-batch fits {gpu_bytes / 1e9:.0f} GB: weights, gradients, optimiser and "
             f"averages take {states / 1e9:.0f} GB over {world.ranks // config.replicas} ranks; use "
             "more ranks, train fewer groups, or --checkpoint_activations both"
         )
@@ -160,7 +166,7 @@ def _length(prepared: Prepared, ranks: int) -> list[str]:
     else:
         lines.append("steps per epoch: none, a mixture has no epoch")
     if prepared.snapshot:
-        lines.append(f"goes on from step {prepared.snapshot.step:,}")
+        lines.append(f"resumes from step {prepared.snapshot.step:,}")
     return lines
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -161,8 +160,7 @@ def rates(sizes: Mapping[str, int], run: TrainConfig) -> list[str]:
     """Return a line per parameter group that the model has."""
     lines = [f"  {'group':<16}{'parameters':>18}  peak learning rate"]
     for group, size in sizes.items():
-        rate: Any = f"{run.lr * run.lr_scale.get(group, 1.0):g}"
-        lines += [f"  {group:<16}{size:>18,}  {rate if group in run.trains else 'frozen'}"] * bool(
-            size
-        )
+        rate = f"{run.lr * run.lr_scale.get(group, 1.0):g}" if group in run.trains else "frozen"
+        if size:
+            lines.append(f"  {group:<16}{size:>18,}  {rate}")
     return lines

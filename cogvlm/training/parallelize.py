@@ -6,10 +6,9 @@ The model text knows nothing of it, and parameter names do not change.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import (
     MixedPrecisionPolicy,
@@ -41,7 +40,7 @@ def parallelize(
         compile: Compile layers, each as one graph.
         reshard: Free gathered weights between forward and backward pass.
     """
-    decoder, tower = [*model.model.layers], tower_blocks(model)
+    decoder, tower = [*model.model.layers], model.model.vision.tower_blocks()
     # `forward` itself is replaced, so that parameters keep their names. A compiled function inside
     # a checkpoint runs twice; a checkpoint inside a compiled module is not compiled at all.
     if compile:
@@ -60,13 +59,3 @@ def parallelize(
         fully_shard(block, **shard)
     fully_shard(model, **shard)
     register_fsdp_forward_method(model, "loss")
-
-
-def tower_blocks(model: CogVLM) -> list[nn.Module]:
-    """Return the repeated blocks of the image tower, whichever library it is from."""
-    vision = model.model.vision
-    if vision.tower is None:
-        return [*vision.transformer.layers]
-    if hasattr(vision.tower, "blocks"):  # timm
-        return [*vision.tower.blocks]
-    return [*cast(Any, vision.tower).encoder.layers]

@@ -15,10 +15,11 @@ from cogvlm.data.augment import Augment
 from cogvlm.data.mixture import Component, open_mixture
 from cogvlm.data.order import streams_of
 from cogvlm.data.parts import DataPlan, check, tokenizer_file
-from cogvlm.data.tasks import pools
+from cogvlm.data.tasks import TASKS, check_prompts
 from cogvlm.data.tokenizer import Tokenizer
-from cogvlm.model.config import ModelConfig
+from cogvlm.model.config import ModelConfig, resized
 from cogvlm.model.presets import overridden, preset
+from cogvlm.model.registry import TOWERS
 from cogvlm.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _plan(
     place = config.tokenizer or config.init
     if not place:
         raise ValueError("--tokenizer is missing; --model has none of its own")
-    pools.check(config.prompts)
+    check_prompts(config.prompts)
     return DataPlan(
         components=components,
         model=model,
@@ -154,7 +155,7 @@ def _check_sizes(config: TrainConfig, plan: DataPlan) -> None:
         )
     for step in (0, *(start for start, _ in config.resize_at)):
         model = plan.model_at(step)
-        has_images = any(each.task != "text" for each in plan.components)
+        has_images = any(TASKS[component.task].has_images for component in plan.components)
         if has_images and model.span_size + 3 > model.max_positions:
             raise ValueError(
                 f"an image of {model.vision.image_size} px takes {model.span_size} tokens, the "
@@ -165,7 +166,8 @@ def _check_sizes(config: TrainConfig, plan: DataPlan) -> None:
                 f"--pack_tokens {config.pack_tokens}: an image of {model.vision.image_size} px "
                 f"alone takes {model.span_size}"
             )
-        if model.vision.tower != "eva02_e" and model.vision != plan.model_at(0).vision:
+        is_resizable = TOWERS[model.vision.tower].resizable
+        if not is_resizable and model.vision != plan.model_at(0).vision:
             raise ValueError(f"--resize_at: tower {model.vision.tower} has one size only")
 
 
@@ -176,8 +178,7 @@ def _check_same_run(
     from cogvlm.checkpoints import opened
 
     before = opened.config_of(snapshot)
-    same = replace(before, dropout=model.dropout, vision=replace(
-        before.vision, image_size=model.vision.image_size))  # fmt: skip
+    same = replace(resized(before, model.vision.image_size), dropout=model.dropout)
     for name, value in model.to_json().items():
         if same.to_json()[name] != value:
             raise ValueError(

@@ -16,6 +16,7 @@ from typing import Any
 
 from cogvlm.model.groups import GROUPS, stage
 from cogvlm.training.config import TrainConfig
+from shards.suggest import suggest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -452,7 +453,7 @@ def recipe(name: str) -> Recipe:
         ValueError: The name is unknown; lists the known ones.
     """
     if name not in RECIPES:
-        raise ValueError(f"unknown training preset {name!r}; known: {', '.join(RECIPES)}")
+        raise ValueError(f"unknown training preset {name!r}; {suggest(name, RECIPES)}")
     return RECIPES[name]()
 
 

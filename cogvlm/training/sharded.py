@@ -17,8 +17,8 @@ from cogvlm.devices import dtype_of
 from cogvlm.model import init, lora
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.decoder import CogVLM
+from cogvlm.model.eva import resize_positions
 from cogvlm.model.groups import group_of
-from cogvlm.model.vision import resize_positions
 from cogvlm.training.config import TrainConfig
 from cogvlm.training.distributed import World
 from cogvlm.training.parallelize import parallelize

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -46,8 +47,9 @@ class Watch:
         peak_flops: FLOP/s of all ranks together, or None where it is not known.
         settings: Of the run; shown in all places.
         wandb: Project of Weights & Biases; None is without it.
-        plain: Lines instead of a bar; by default where stderr is no terminal.
+        plain: Lines instead of a bar; by default where stderr is not a terminal.
         every: Steps from one plain line to the next.
+        clock: Returns seconds; a slow run has a plain line for every 30 of them.
 
     Raises:
         ValueError: wandb is wanted and cannot be used.
@@ -63,6 +65,7 @@ class Watch:
         wandb: str | None = None,
         plain: bool | None = None,
         every: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         plain = not sys.stderr.isatty() if plain is None else plain
@@ -74,7 +77,7 @@ class Watch:
         self._sinks.append(Log(folder))
         self._sinks.append(TensorBoard(folder / "tensorboard", self._settings))
         window = Window(steps, peak_flops)
-        self._sinks.append(Lines(window, every) if plain else Bar(window))
+        self._sinks.append(Lines(window, every, clock) if plain else Bar(window))
 
     def step(self, report: StepReport) -> None:
         """Take the report of a step."""

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,16 +119,18 @@ class Window:
 class Lines:
     """Plain lines: the first step, every some steps or 30 s, the last step."""
 
-    def __init__(self, window: Window, every: int) -> None:
+    def __init__(
+        self, window: Window, every: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         if every < 1:
             raise ValueError(f"a line every {every} steps cannot be; give 1 or more")
-        self._window, self._every = window, every
+        self._window, self._every, self._clock = window, every, clock
         self._shown_at: float | None = None
         self._held = ""  # the line of the last step, while it is not shown
 
     def step(self, report: StepReport, rates: Rates) -> None:
         """Take a step's report."""
-        numbers, now = self._window.add(report), time.monotonic()
+        numbers, now = self._window.add(report), self._clock()
         self._held = f"step {report.step:,}/{self._window.steps:,}: {numbers}"
         is_due = self._shown_at is None or now - self._shown_at >= _PLAIN_EVERY_S
         if is_due or report.step % self._every == 0 or report.step == self._window.steps:

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from grounding.samples import (
+from grounding.samples import unparsed_phrase
+from shards.grounded import (
     BadGroundingError,
     Box,
     BoxRow,
@@ -25,7 +26,6 @@ from grounding.samples import (
     Span,
     check_spans,
     encode,
-    unparsed_phrase,
 )
 from shards.identity import image_key
 from shards.image import PROFILES, ImageError, StoreSpec, store
@@ -155,7 +155,7 @@ def check(record: Annotated) -> None:
         raise BadGroundingError("duplicate_span", f"two phrases at the same place: {spans}")
     for x0, y0, x1, y1 in (box for phrase in record.phrases for box in phrase.boxes_xyxy):
         if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-            raise BadGroundingError("box_outside", f"{(x0, y0, x1, y1)} is no box in 0..1")
+            raise BadGroundingError("box_outside", f"{(x0, y0, x1, y1)} is not a box within 0..1")
 
 
 def relative_box(box_xyxy_px: Sequence[float], width_px: float, height_px: float) -> Box:
@@ -212,7 +212,7 @@ def excluded(
     records: Iterable[Annotated | Rejected], ids: Iterable[str | int]
 ) -> Iterator[Annotated | Rejected]:
     """Turn records of some images into rejects with the reason `excluded`."""
-    unwanted = {str(each) for each in ids}
+    unwanted = {str(image_id) for image_id in ids}
     for record in records:
         if record.image_id in unwanted:
             yield Rejected(record.image_id, "excluded", "the image is on the list of exclusions")
@@ -228,9 +228,9 @@ def of_split(
     Raises:
         ValueError: There are none; names the file and the splits that it has.
     """
-    chosen = [each for each in records if split is None or each["split"] == split]
+    chosen = [record for record in records if split is None or record["split"] == split]
     if not chosen:
-        there = ", ".join(sorted({str(each["split"]) for each in records}))
+        there = ", ".join(sorted({str(record["split"]) for record in records}))
         raise ValueError(f"{os.fspath(path)}: no split {split!r}; it has {there or 'no records'}")
     return chosen
 
@@ -256,7 +256,7 @@ def _made(record: Annotated, image: bytes | None, spec: StoreSpec) -> MadeSample
     original = stored.original_width, stored.original_height
     _check_size(record, *original)
     common = _common(record, sha256, (stored.width, stored.height), original)
-    encoded = encode(GroundedSample(common, _grounding(record)))
+    encoded = encode(GroundedSample(common, grounding_of(record)))
     members = {spec.encode_format: stored.data, "txt": common.caption.encode(), "json": encoded}
     return MadeSample(asdict(common), members)
 
@@ -267,8 +267,8 @@ def _check_size(record: Annotated, width: int, height: int) -> None:
         return
     ratio = (record.width_px * height) / (record.height_px * width)
     if abs(ratio - 1) > _SAME_SHAPE:
-        said = f"{record.width_px} x {record.height_px} px are annotated"
-        raise BadGroundingError("image_differs", f"{said}, the image has {width} x {height}")
+        annotated = f"{record.width_px} x {record.height_px} px are annotated"
+        raise BadGroundingError("image_differs", f"{annotated}, the image has {width} x {height}")
 
 
 def _common(
@@ -299,7 +299,8 @@ def _common(
     )
 
 
-def _grounding(record: Annotated) -> Grounding:
+def grounding_of(record: Annotated) -> Grounding:
+    """Return the boxes of a record, as of noun chunks and of expressions, with score 1."""
     phrases = sorted(record.phrases, key=lambda phrase: phrase.span)
     rows = tuple(
         BoxRow(phrase.start, phrase.end, *box, 1.0)
@@ -309,6 +310,8 @@ def _grounding(record: Annotated) -> Grounding:
     return Grounding(
         noun_chunks=rows,
         ref_exps=rows,
-        phrases=tuple(unparsed_phrase(record.caption, each.span, each.span) for each in phrases),
-        categories={each.span: each.categories for each in phrases if each.categories},
+        phrases=tuple(
+            unparsed_phrase(record.caption, phrase.span, phrase.span) for phrase in phrases
+        ),
+        categories={phrase.span: phrase.categories for phrase in phrases if phrase.categories},
     )

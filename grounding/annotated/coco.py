@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from grounding.samples import GroundedSample, open_grounded, parse, raw_samples, unparsed_phrase
+from grounding.samples import open_grounded, raw_samples, unparsed_phrase
+from shards.grounded import GroundedSample, parse
 from shards.sample import compact_json
 
 
@@ -90,7 +91,7 @@ class _State:
             "caption": common.caption,
         }
         _append(self.images, image, self.num_images)
-        lemmas = {(each.start, each.end): each.head_lemma for each in grounding.phrases}
+        lemmas = {phrase.span: phrase.head_lemma for phrase in grounding.phrases}
         for row in grounding.noun_chunks:
             lemma = lemmas.get(row.span)
             if lemma is None:

@@ -22,7 +22,7 @@ from grounding.annotated.annotations import (
     joined,
     relative_box,
 )
-from grounding.samples import BadGroundingError, Box
+from shards.grounded import BadGroundingError, Box
 
 SOURCE = "flickr30k_entities"
 
@@ -157,7 +157,7 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def _text(element: ElementTree.Element, path: str) -> str:
-    found = element.findtext(path)
-    if found is None:
+    text = element.findtext(path)
+    if text is None:
         raise ValueError(f"<{element.tag}> has no {path}")
-    return found
+    return text

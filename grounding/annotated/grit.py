@@ -14,16 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grounding.samples import (
-    BadGroundingError,
-    BoxRow,
-    GroundedSample,
-    Grounding,
-    Span,
-    box_rows,
-    unparsed_phrase,
-)
+from grounding.samples import unparsed_phrase
 from shards.files import parquet
+from shards.grounded import BadGroundingError, BoxRow, GroundedSample, Grounding, Span, box_rows
 from shards.sample import ImageSample
 
 _ROWS = pa.list_(pa.list_(pa.float64()))
@@ -120,18 +113,18 @@ def read(path: str | os.PathLike[str]) -> Iterator[GritRecord | BadRow]:
     Columns besides caption, noun chunks and expressions may be absent.
 
     Raises:
-        ValueError: The file is no such parquet.
+        ValueError: The file is not such a parquet file.
     """
     name = os.fspath(path)
     try:
         file = pq.ParquetFile(name)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{name}: no readable parquet file ({error})") from error
+        raise ValueError(f"{name}: not a readable parquet file ({error})") from error
     with file:
         present = set(file.schema_arrow.names)
         if missing := {"caption", "noun_chunks", "ref_exps"} - present:
-            raise ValueError(f"{name}: no columns {sorted(missing)}, so it is no GRIT file")
-        columns = [each for each in SCHEMA.names if each in present]
+            raise ValueError(f"{name}: no columns {sorted(missing)}, so it is not a GRIT file")
+        columns = [column for column in SCHEMA.names if column in present]
         number = 0
         for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
             for values in batch.to_pylist():
@@ -174,8 +167,8 @@ def _row(common: ImageSample, grounding: Grounding) -> dict[str, Any]:
         "caption": common.caption,
         "width": common.original_width,
         "height": common.original_height,
-        "noun_chunks": [list(each) for each in grounding.noun_chunks],
-        "ref_exps": [list(each) for each in grounding.ref_exps],
+        "noun_chunks": [list(box) for box in grounding.noun_chunks],
+        "ref_exps": [list(box) for box in grounding.ref_exps],
     }
 
 

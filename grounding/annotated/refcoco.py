@@ -23,7 +23,7 @@ from grounding.annotated.annotations import (
     of_split,
     relative_box,
 )
-from grounding.samples import BadGroundingError
+from shards.grounded import BadGroundingError
 
 _UNPICKLING = (
     pickle.UnpicklingError,
@@ -62,7 +62,7 @@ def load_plain(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{os.fspath(path)}: there is no such file") from None
     except _UNPICKLING as error:
         raise ValueError(
-            f"{os.fspath(path)}: refused, because it is no pickle of plain lists and dicts "
+            f"{os.fspath(path)}: refused, because it is not a pickle of plain lists and dicts "
             f"({type(error).__name__}: {error}); take the file from its publisher"
         ) from error
 
@@ -89,7 +89,7 @@ def read(
     """
     records = load_plain(refs)
     images, boxes, names = _instances(Path(instances))
-    if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise ValueError(f"{os.fspath(refs)}: no list of references")
     try:
         chosen = of_split(records, split, refs)
@@ -144,9 +144,12 @@ def _instances(
     try:
         values = json.loads(path.read_bytes())
         return (
-            {each["id"]: (int(each["width"]), int(each["height"])) for each in values["images"]},
-            {each["id"]: [float(side) for side in each["bbox"]] for each in values["annotations"]},
-            {each["id"]: str(each["name"]) for each in values["categories"]},
+            {
+                image["id"]: (int(image["width"]), int(image["height"]))
+                for image in values["images"]
+            },
+            {box["id"]: [float(side) for side in box["bbox"]] for box in values["annotations"]},
+            {category["id"]: str(category["name"]) for category in values["categories"]},
         )
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file; it comes with the references") from None

@@ -23,7 +23,7 @@ from grounding.annotated.annotations import (
     joined,
     relative_box,
 )
-from grounding.samples import BadGroundingError, Box
+from shards.grounded import BadGroundingError, Box
 
 SOURCE = "visual_genome"
 
@@ -60,7 +60,7 @@ def read(
     """
     if regions_per_sample < 1:
         raise ValueError(f"regions_per_sample must be at least 1, not {regions_per_sample}")
-    unwanted = {str(each) for each in exclude}
+    unwanted = {str(image_id) for image_id in exclude}
     known = images(image_data)
     try:
         for row, entry in enumerate(elements(regions)):
@@ -86,7 +86,7 @@ def images(path: str | os.PathLike[str]) -> dict[str, Image]:
         ValueError: It is missing or something else.
     """
     try:
-        return {str(each["image_id"]): _image(each) for each in elements(path)}
+        return {str(record["image_id"]): _image(record) for record in elements(path)}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{os.fspath(path)}: not Visual Genome's image_data.json "
@@ -126,7 +126,7 @@ def _elements(file: IO[str]) -> Iterator[Any]:
             value, end = decoder.raw_decode(text, between.end())
         except json.JSONDecodeError:
             value, end = None, len(text)
-        if end < len(text):  # a number at the end of what was read may go on
+        if end < len(text):  # a number at the end of what was read may continue
             yield value
             place = end
             continue

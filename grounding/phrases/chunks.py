@@ -62,10 +62,10 @@ _UD_PARTS = frozenset({"compound", "flat", "nmod:poss", "goeswith"})
 def ud_chunks(doc: Doc) -> Iterator[TokenChunk]:
     """Yield chunks of an English tree with Universal Dependencies labels.
 
-    Heads are nouns and pronouns that are no part of another noun; modifiers left of them belong
+    Heads are nouns and pronouns that are not part of another noun; modifiers left of them belong
     to the chunk as long as nothing stands between.
     """
-    found: list[TokenChunk] = []
+    chunks: list[TokenChunk] = []
     covered_from = len(doc)
     for head in reversed(list(doc)):  # outer chunks end later: "the man's hat" before "the man"
         if head.pos_ not in ("NOUN", "PROPN", "PRON") or head.i >= covered_from:
@@ -73,9 +73,9 @@ def ud_chunks(doc: Doc) -> Iterator[TokenChunk]:
         if head.dep_ in _UD_PARTS or head.dep_.startswith("det"):
             continue
         start, end = _ud_start(head), _ud_end(head)
-        found.append((start, end, head.i))
+        chunks.append((start, end, head.i))
         covered_from = start
-    yield from reversed(found)
+    yield from reversed(chunks)
 
 
 def _ud_start(head: Token) -> int:
@@ -105,21 +105,21 @@ _ZH_BEFORE_CLAUSE_END = frozenset({"JJ", "VA"})
 
 def zh_chunks(doc: Doc) -> Iterator[TokenChunk]:
     """Yield Chinese chunks by tags: a run of nouns, and the modifiers left of it."""
-    found: list[TokenChunk] = []
+    chunks: list[TokenChunk] = []
     tags = [token.tag_ for token in doc]
     end = len(tags)
     while end > 0:
         tag = tags[end - 1]
         if tag == "PN":
-            found.append((end - 1, end, end - 1))
+            chunks.append((end - 1, end, end - 1))
             end -= 1
         elif tag in _ZH_NOUNS:
             start = _zh_start(tags, end)
-            found.append((start, end, end - 1))
+            chunks.append((start, end, end - 1))
             end = start
         else:
             end -= 1
-    yield from reversed(found)
+    yield from reversed(chunks)
 
 
 def _zh_start(tags: Sequence[str], end: int) -> int:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from grounding.phrases.chunks import Chunk, fingerprint
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 LEXICON = "lexicon"
 """In place of a model: the chunker that needs none."""
@@ -29,10 +29,24 @@ LEXICON = "lexicon"
 _VERSION = 1
 """Raised when the same model would give other phrases."""
 
-ABSTRACT = frozenset({
-    "time", "life", "love", "freedom", "happiness", "wisdom", "peace", "justice", "hope",
-    "courage", "faith", "understanding", "advantage", "pursuit",
-})  # fmt: skip
+ABSTRACT = frozenset(
+    (
+        "time",
+        "life",
+        "love",
+        "freedom",
+        "happiness",
+        "wisdom",
+        "peace",
+        "justice",
+        "hope",
+        "courage",
+        "faith",
+        "understanding",
+        "advantage",
+        "pursuit",
+    )
+)
 """The nouns GRIT removed (microsoft/unilm#1421)."""
 
 _QUOTES_AND_BRACKETS = "\"'`´“”„‟‘’‚‛«»‹›「」『』()[]{}<>"
@@ -91,14 +105,14 @@ class PhraseExtractor:
         """Return the phrases of every caption, dropped ones too, in order of start."""
         distinct = dict.fromkeys(caption for caption in captions if caption.strip())
         short = [caption for caption in distinct if len(caption) <= self._chunker.max_chars]
-        found = {
+        phrases = {
             caption: [self._phrase(caption, chunk) for chunk in chunks if _has_text(caption, chunk)]
             for caption, chunks in zip(short, self._chunker.chunks(short), strict=True)
         }
         for caption in distinct:
-            if caption not in found:
-                found[caption] = [_whole(caption)]
-        return [list(found.get(caption, ())) for caption in captions]
+            if caption not in phrases:
+                phrases[caption] = [_whole(caption)]
+        return [list(phrases.get(caption, ())) for caption in captions]
 
     def _phrase(self, caption: str, chunk: Chunk) -> Phrase:
         start, end = trim(caption, chunk.start, chunk.end)
@@ -201,8 +215,3 @@ def load_extractor(spacy_model: str, rules: PhraseRules) -> PhraseExtractor:
     from grounding.phrases.spacy_chunker import load_chunker
 
     return PhraseExtractor(load_chunker(str(spacy_model), rules.language), rules)
-
-
-def kept(phrases: Iterable[Phrase]) -> list[Phrase]:
-    """Return the phrases that go to a detector."""
-    return [phrase for phrase in phrases if phrase.drop_reason is None]

@@ -22,7 +22,7 @@ _VERSION = 1
 _LONGEST_RUN = 40
 """No phrase has so many words; without it a text of nouns alone takes time by its square."""
 
-# A word is what holds no white space, punctuation or symbol; hyphens, apostrophes and points may
+# A word has no white space, punctuation or symbol; hyphens, apostrophes and points may
 # stand inside. The ranges skip joiners (200c, 200d), which some scripts need within words.
 _OUTSIDE = (
     r"\s!-/:-@\[-`{-~\xa1-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\xd7\xf7"
@@ -110,12 +110,12 @@ def _kind_by_ending(word: str, lexicon: Mapping[str, frozenset[str]]) -> str:
 
 
 def _words(caption: str) -> list[_Word]:
-    found: list[_Word] = []
+    words: list[_Word] = []
     for match in _WORD.finditer(caption):
-        if found and not caption[found[-1].end : match.start()].isspace():
-            found.append(_Word(found[-1].end, match.start(), "", "break"))
-        found.append(_Word(match.start(), match.end(), match.group(), _kind(match.group().lower())))
-    return found
+        if words and not caption[words[-1].end : match.start()].isspace():
+            words.append(_Word(words[-1].end, match.start(), "", "break"))
+        words.append(_Word(match.start(), match.end(), match.group(), _kind(match.group().lower())))
+    return words
 
 
 def _runs(words: Sequence[_Word]) -> Iterator[tuple[int, int]]:
@@ -148,7 +148,7 @@ def _finished(words: Sequence[_Word], start: int, end: int) -> Iterator[tuple[in
 
 
 def _belongs(words: Sequence[_Word], start: int, position: int) -> bool:
-    """Tell whether a word goes on with the run begun at `start`."""
+    """Tell whether a word continues the run that begins at `start`."""
     if position - start >= _LONGEST_RUN:
         return False
     kind = words[position].kind

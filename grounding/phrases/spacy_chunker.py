@@ -1,6 +1,6 @@
 """Chunks by a spaCy model: loading with errors that say what to type, and parsing in batches.
 
-Components that chunks do not need stay out: entities, sentences, and lemmas of words that are no
+Components that chunks do not need stay out: entities, sentences, and lemmas of words that are not
 heads. What a call made in the model's vocabulary is freed with it, so memory does not grow with
 the corpus.
 """
@@ -32,7 +32,7 @@ class SpacyChunker:
     """Chunks by a spaCy model and the rule its labels call for."""
 
     def __init__(self, nlp: Language, language: str) -> None:
-        labels = {label for each in nlp.pipe_labels.values() for label in each}
+        labels = {label for labels_of_pipe in nlp.pipe_labels.values() for label in labels_of_pipe}
         rule = rule_for(language, labels)
         self.name = f"spacy:{nlp.meta['lang']}_{nlp.meta['name']}-{nlp.meta['version']}/{rule}"
         self.fingerprint = fingerprint(importlib.metadata.version("spacy"), nlp.meta, rule)
@@ -54,7 +54,7 @@ class SpacyChunker:
         return sorted(self._chunk(doc, heads, *chunk) for chunk in self._rule(doc))
 
     def _chunk(self, doc: Doc, heads: list[int], start: int, end: int, root: int) -> Chunk:
-        # A chunk of punctuation goes on as it is: who drops it says why.
+        # A chunk of punctuation is kept here: the extractor drops it and says why.
         start, end, root = trimmed(doc, (start, end, root)) or (start, end, root)
         head, expr_end = doc[root], None
         if self.has_expressions:
@@ -83,8 +83,8 @@ def _lemma_of(nlp: Language) -> Callable[[Token], str]:
         return lambda token: token.lemma_.lower() or token.lower_
 
     def lemma(token: Token) -> str:  # one that a ruler has set stays
-        found = "" if lemmatizer.overwrite else token.lemma_
-        return str(found or lemmatizer.lemmatize(token)[0]).lower() or token.lower_
+        by_ruler = "" if lemmatizer.overwrite else token.lemma_
+        return str(by_ruler or lemmatizer.lemmatize(token)[0]).lower() or token.lower_
 
     return lemma
 
@@ -127,11 +127,13 @@ def _load(model: str) -> Language:
         )
     missing = [name for name in ("meta.json", "config.cfg") if not (path / name).is_file()]
     if missing:
-        raise ValueError(f"{model} is no spaCy model: it has no {' and no '.join(missing)}")
+        raise ValueError(
+            f"{model} is not a spaCy model for chunks: it has no {' and no '.join(missing)}"
+        )
     try:
         return spacy.load(path, exclude=_UNUSED)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{model} is no spaCy model that can be loaded: {error}") from error
+        raise ValueError(f"{model} is not a spaCy model that can be loaded: {error}") from error
 
 
 def _check_parses(nlp: Language, model: str, language: str) -> None:

@@ -28,13 +28,13 @@ _TEXTS = tuple(
         (r"\[Errno (?:101|111|113)\]", Outcome.CONNECT_ERROR),
         (r"IncompleteRead", Outcome.BODY_TRUNCATED),
         (r"unknown url type|redirection to url", Outcome.SCHEME_NOT_ALLOWED),
-        (r"control characters|nonnumeric port|no host given|'(?:ascii|idna)' codec|label empty",
-         Outcome.BAD_URL),
+        (r"control characters|nonnumeric port|no host given", Outcome.BAD_URL),
+        (r"'(?:ascii|idna)' codec|label empty", Outcome.BAD_URL),
         (r"\[Errno (?:32|103|104)\]|Remote end closed|BadStatusLine", Outcome.NETWORK_ERROR),
         (r"Image decoding error", Outcome.DECODE_FAILED),
         (r"imencode|could not encode", Outcome.ENCODE_FAILED),
     )
-)  # fmt: skip
+)
 
 
 def outcome_of(text: str | None) -> tuple[Outcome, str | None]:

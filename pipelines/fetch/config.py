@@ -166,20 +166,35 @@ class FetchConfig:
             raise ValueError(f"health_probe_urls={bad[0]!r}: write a full http or https URL")
 
     def differences(self, other: FetchConfig) -> list[str]:
-        """Return `name: mine / theirs` for every field that differs."""
+        """Return `name: own / theirs` for every field that differs."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return [f"{name}: {mine!r} / {theirs!r}" for name, mine, theirs in pairs if mine != theirs]
+        return [f"{name}: {own!r} / {theirs!r}" for name, own, theirs in pairs if own != theirs]
 
 
 _POSITIVE = (
-    "connections", "deadline_s", "connect_timeout_s", "low_speed_s", "max_body_bytes",
-    "max_held_bytes", "host_connections", "host_rate_per_s", "decode_threads", "head_bytes",
-    "health_window", "health_min_events", "health_rounds", "retry_after_cap_s",
-)  # fmt: skip
+    "connections",
+    "deadline_s",
+    "connect_timeout_s",
+    "low_speed_s",
+    "max_body_bytes",
+    "max_held_bytes",
+    "host_connections",
+    "host_rate_per_s",
+    "decode_threads",
+    "head_bytes",
+    "health_window",
+    "health_min_events",
+    "health_rounds",
+    "retry_after_cap_s",
+)
 _NOT_NEGATIVE = (
-    "low_speed_bytes_s", "max_redirects", "retries", "retry_delay_s", "dns_cache_s",
+    "low_speed_bytes_s",
+    "max_redirects",
+    "retries",
+    "retry_delay_s",
+    "dns_cache_s",
     "health_pause_s",
-)  # fmt: skip
+)
 _SHARES = ("health_lookup_failures", "health_connect_failures")
 
 

@@ -162,7 +162,12 @@ class Engine:
         return self._limits.take(size, oldest=oldest)
 
     def _wait_s(self, now: float) -> float:
-        """Return how long nothing but the network, or a wake-up, can call for work."""
+        """Return how long nothing but the network, or a wake-up, can call for work.
+
+        A source of work that is forgotten here waits for up to `_IDLE_S`; one that counts while
+        it may not start makes the loop spin on waits of zero. So hosts count only while the gate
+        is open and the limits let a transfer start.
+        """
         due = [run.deadline_at for run in self._runs]
         due += [self._later[0][0]] if self._later else []
         due += [at for at in (self._gate.next_wake(),) if at is not None]

@@ -142,11 +142,6 @@ class HostTable(Generic[Work]):
             heapq.heappop(self._timed)
         return None
 
-    def has_ready(self, now: float) -> bool:
-        """Return whether `take` may have something now."""
-        self._wake(now)
-        return bool(self._ready)
-
     def remove(self, unwanted: Callable[[Work], bool], now: float) -> Iterator[Work]:
         """Yield and forget the waiting work for which `unwanted` holds."""
         for host, entry in list(self._hosts.items()):

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from shards.commandline import UserError
 from shards.outcomes import Outcome
 
 
@@ -47,7 +48,7 @@ class FetchStats:
     wall_s: float
 
 
-class NetworkUnhealthy(RuntimeError):
+class NetworkUnhealthy(UserError):
     """Look-ups or connects fail en masse: the network is at fault, not the rows."""
 
 

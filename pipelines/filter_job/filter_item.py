@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filters import Chain, ChainCounts, ChainResult, Mode, apply_chain
-from pipelines.filter_job.items import FilterItem
+from pipelines.filter_job.items import SEGMENT_SIZES, FilterItem
 from pipelines.filter_job.rejects import RejectSampler
 from pipelines.harness import buckets
 from pipelines.harness.leases import Running
@@ -102,7 +102,7 @@ class _Part:
             "tombstones": self.tombstones_total,
             "counts": None if self.counts is None else self.counts.to_json(),
             "num_buckets": self.config.num_buckets,
-            "runs": self.runs,
+            SEGMENT_SIZES: self.runs,
         }
         # What this item held would else stay beside what the next one takes: 15 MB at the peak.
         pa.default_memory_pool().release_unused()

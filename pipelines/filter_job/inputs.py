@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipelines.filter_job.request import FilterRequest
 from pipelines.harness.options import parse_pairs
 from pipelines.metadata.files import InputFile, Unreadable, describe, expand
 from pipelines.metadata.pieces import whole_file
@@ -14,6 +13,7 @@ from pipelines.metadata.reader import PieceReader
 from pipelines.metadata.source import Source
 from pipelines.metadata.sources import SOURCES, resolve, with_columns
 from shards.files.store import Store
+from shards.suggest import nearest
 
 _SURELY_MEANT = 0.8
 
@@ -45,10 +45,10 @@ def parse_inputs(arguments: Sequence[str]) -> dict[str, list[str]]:
     for argument in arguments:
         prefix, equals, rest = argument.partition("=")
         source, pattern = (prefix, rest) if equals and prefix in SOURCES else ("generic", argument)
-        close = difflib.get_close_matches(prefix, SOURCES, 1, _SURELY_MEANT)
+        close = nearest(prefix, SOURCES, _SURELY_MEANT)
         if equals and source != prefix and close:
             raise ValueError(
-                f"--input {argument}: no source {prefix!r}; did you mean {close[0]!r}? "
+                f"--input {argument}: no source {prefix!r}; did you mean {close!r}? "
                 "(a path that begins like this can be given with ./ before it)"
             )
         patterns.setdefault(source, []).append(pattern)
@@ -59,7 +59,7 @@ def parse_inputs(arguments: Sequence[str]) -> dict[str, list[str]]:
     return dict(sorted(patterns.items()))
 
 
-def read_inputs(values: argparse.Namespace) -> Inputs:
+def read_inputs(request: FilterRequest) -> Inputs:
     """Find the input files, read their footers and match their columns.
 
     Raises:
@@ -68,10 +68,10 @@ def read_inputs(values: argparse.Namespace) -> Inputs:
     files: list[InputFile] = []
     unreadable: list[Unreadable] = []
     sources = {}
-    for name, patterns in parse_inputs(values.input).items():
+    for name, patterns in parse_inputs(request.input).items():
         source = SOURCES[name]
-        if name == "generic" and values.columns:
-            source = with_columns(source, parse_pairs("columns", values.columns))
+        if name == "generic" and request.columns:
+            source = with_columns(source, parse_pairs("columns", request.columns))
         sources[name] = source
         described = (
             _describe_runs(patterns)
@@ -80,15 +80,15 @@ def read_inputs(values: argparse.Namespace) -> Inputs:
         )
         files += described[0]
         unreadable += described[1]
-    if len(unreadable) > values.max_unreadable:
+    if len(unreadable) > request.max_unreadable:
         raise ValueError(
             f"{unreadable[0].why}; unreadable files: {len(unreadable)}, --max_unreadable allows "
-            f"{values.max_unreadable}. Repair or remove them, or allow them and have them counted"
+            f"{request.max_unreadable}. Repair or remove them, or allow them and have them counted"
         )
     for file in files:
         resolve(sources[file.source], file.columns, file.path)
-    if values.limit is not None:
-        files = [_counted(file, sources[file.source], values.limit) for file in files]
+    if request.limit is not None:
+        files = [_counted(file, sources[file.source], request.limit) for file in files]
     return Inputs(tuple(files), tuple(unreadable), sources)
 
 

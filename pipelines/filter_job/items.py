@@ -6,21 +6,25 @@ inputs and options only, never on workers or launchers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pipelines.harness import buckets
 from pipelines.metadata.files import InputFile
 from pipelines.metadata.pieces import Piece, cut
 
 ROWS_PER_ITEM = 500_000
-"""Metadata rows of a filter item; part of the layout of `kept/`, so no option."""
+"""Metadata rows of a filter item. Not an option, because the files of `kept/` depend on it."""
 
 TEXT_BYTES_PER_ROW = 200
 """A guess for formats without counts, used for the number of buckets only."""
 
 ROWS_PER_BUCKET = 2_000_000
+
+
+SEGMENT_SIZES = "runs"
+"""Where a filter item's result keeps the sizes of its bucket segments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +94,8 @@ def filter_items(files: Sequence[InputFile], limit: int | None) -> list[FilterIt
     """
     items: list[FilterItem] = []
     for source in sorted({file.source for file in files}):
-        mine = sorted((f for f in files if f.source == source), key=lambda file: file.name)
-        pieces = _limited(cut(mine, ROWS_PER_ITEM), limit)
+        of_source = sorted((f for f in files if f.source == source), key=lambda file: file.name)
+        pieces = _limited(cut(of_source, ROWS_PER_ITEM), limit)
         for group in _packed(pieces):
             name = f"part-{len(items):05d}"
             items.append(FilterItem(name=name, source=source, pieces=tuple(group)))
@@ -126,8 +130,8 @@ def _packed(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
 
 
 def num_buckets(files: Sequence[InputFile]) -> int:
-    """Return the number of buckets: the power of two that holds ≤ 2 M input rows each."""
+    """Return the number of buckets, so that none has more than `ROWS_PER_BUCKET` input rows."""
     rows = sum(
         file.size // TEXT_BYTES_PER_ROW if file.rows is None else file.rows for file in files
     )
-    return 1 << max(0, math.ceil(math.log2(max(rows, 1) / ROWS_PER_BUCKET)))
+    return buckets.num_buckets(rows, ROWS_PER_BUCKET)

@@ -122,6 +122,10 @@ def _winners(
     rows: pa.Table, ranks: Mapping[str, int], candidate: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """Return for each row the index of the row that stands for its URL (often itself)."""
+    # Only rows of a URL that has several candidates become Python objects: they are few, and
+    # comparing every row in Python would cost far more than the rest of the stage. The sort puts
+    # the candidates of one URL side by side; it is stable, and `_preference` has no ties but
+    # between equal rows, so the layout of the parts decides nothing.
     winner = np.arange(rows.num_rows)
     urls = _array(rows, "url_hash").dictionary_encode()
     codes = np.asarray(urls.indices)

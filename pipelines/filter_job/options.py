@@ -41,7 +41,7 @@ FILTER_OPTIONS = (
         "filter",
         "nsfw_missing",
         "what to do with sources that carry no safety score at all",
-        choices=("keep", "drop", "defer", "join"),
+        choices=("keep", "drop"),
     ),
     output("filter", "limit", "only the first N rows of each source", type=positive),
     output("filter", "sample", "only this share of the URLs, chosen by hash", type=fraction),
@@ -91,10 +91,7 @@ MIX_OPTIONS = (
     ),
 )
 
-STOP_OPTIONS = (
-    launch("stop_after", "stop when this stage is done", choices=("filter", "mix")),
-    launch("metadata_only", "the same as --stop_after filter", flag=True),
-)
+STOP_OPTIONS = (launch("stop_after", "stop when this stage is done", choices=("filter", "mix")),)
 
 JOB_OPTIONS = (
     OUTPUT,

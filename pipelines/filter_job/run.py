@@ -11,15 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from filters import Chain
+from pipelines.download_job.request import download_config, store_spec
 from pipelines.fetch import close_shared_fetcher
-from pipelines.filter_job import settings, sweeps
+from pipelines.filter_job import settings, sweeps, totals
 from pipelines.filter_job.inputs import Inputs
-from pipelines.filter_job.items import MixItem, Segment, filter_items
+from pipelines.filter_job.items import SEGMENT_SIZES, MixItem, Segment, filter_items
 from pipelines.filter_job.options import JOB_OPTIONS
-from pipelines.harness import accounting, planfile, rundir
-from pipelines.harness.accounting import FilterTotals, Line
+from pipelines.filter_job.request import FilterRequest
+from pipelines.filter_job.totals import FilterTotals
+from pipelines.harness import planfile, rundir
+from pipelines.harness.accounting import Line
 from pipelines.harness.items import planned_shards
-from pipelines.harness.launch import SEGMENT_SIZES, Done, check_fingerprint, read_results
+from pipelines.harness.launch import Done, read_results
 from pipelines.harness.staged import StagedRun, shard_entry
 from shards import manifest
 from shards.card import render
@@ -31,26 +34,24 @@ CARD = "README.md"
 
 
 @dataclass
-class Run(StagedRun):
+class FilterRun(StagedRun):
     """A filter job under way."""
 
+    request: FilterRequest
     filter_totals: FilterTotals | None = None
     shards: tuple[ShardEntry, ...] = ()
 
     def check(self, inputs: Inputs, chains: Mapping[str, Chain]) -> None:
         """Stop before anything is written where the output belongs to another run."""
-        found = settings.filter_fingerprint(self.values, inputs, chains)
-        for stage, make in (
-            ("mix", settings.mix_fingerprint),
-            ("download", settings.download_fingerprint),
+        self.check_fingerprint(settings.filter_fingerprint(self.request, inputs, chains))
+        for before, fingerprint_after in (
+            ("filter", settings.mix_fingerprint),
+            ("mix", settings.download_fingerprint),
         ):
-            check_fingerprint(self.store, found, self.values.allow_library_change)
-            head = planfile.read_head(self.store, found.stage)
+            head = planfile.read_head(self.store, before)
             if head is None:
                 return
-            assert stage != found.stage
-            found = make(self.values, head["fingerprint"])
-        check_fingerprint(self.store, found, self.values.allow_library_change)
+            self.check_fingerprint(fingerprint_after(self.request, head["fingerprint"]))
 
     def write_run_json(
         self,
@@ -60,30 +61,26 @@ class Run(StagedRun):
         command: Sequence[str],
     ) -> None:
         """Record what this run is, unless an earlier start of it did."""
-        options = {
-            option.name: getattr(self.values, option.name)
-            for option in JOB_OPTIONS
-            if option.affects_output
-        }
         facts = {
             "inputs": [
                 {"source": f.source, "name": f.name, "path": f.path, "size": f.size, "rows": f.rows}
                 for f in inputs.files
             ],
-            "unreadable_inputs": {each.name: each.why for each in inputs.unreadable},
+            "unreadable_inputs": {file.name: file.why for file in inputs.unreadable},
             "rule_settings": {source: dict(settings) for source, settings in rules.items()},
             "rules": {source: chain.spec() for source, chain in chains.items()},
         }
-        rundir.write_run_json(self.store, "filter", command, options, facts)
+        rundir.write_run_json(
+            self.store, "filter", command, self.request.recorded(JOB_OPTIONS), facts
+        )
 
     def filter(self, inputs: Inputs, chains: Mapping[str, Chain]) -> None:
         """Filter the metadata."""
         self.plan_stage(
-            settings.filter_fingerprint(self.values, inputs, chains),
-            filter_items(inputs.files, self.values.limit),
+            settings.filter_fingerprint(self.request, inputs, chains),
+            filter_items(inputs.files, self.request.limit),
         )
-        config = settings.filter_config(self.values, inputs, chains)
-        self.run_stage(config)
+        self.run_stage(settings.filter_config(self.request, inputs, chains))
         self.read_filter(len(inputs.unreadable))
 
     def read_filter(self, unreadable_at_plan: int = 0) -> None:
@@ -95,37 +92,36 @@ class Run(StagedRun):
                 "python -m pipelines.filter"
             )
         self.fingerprints["filter"] = head["fingerprint"]
-        results = [done.result for done in read_results(self.store, "filter")]
-        totals = accounting.filter_totals(results)
-        lost = len(totals.unreadable_files) + unreadable_at_plan
-        if lost > self.values.max_unreadable:
+        counted = totals.filter_totals(_results(self.store, "filter"))
+        lost = len(counted.unreadable_files) + unreadable_at_plan
+        if lost > self.request.max_unreadable:
             raise ValueError(
-                f"{lost} corrupt files, --max_unreadable allows {self.values.max_unreadable}: "
-                f"{', '.join(totals.unreadable_files)}"
+                f"{lost} corrupt files, --max_unreadable allows {self.request.max_unreadable}: "
+                f"{', '.join(counted.unreadable_files)}"
             )
-        self.filter_totals = totals
-        self._close("filter", totals.line)
+        self.filter_totals = counted
+        self._close("filter", counted.line)
 
     def mix(self) -> None:
         """Deduplicate, order and cut into shards."""
-        found = settings.mix_fingerprint(self.values, self.fingerprints["filter"])
+        fingerprint = settings.mix_fingerprint(self.request, self.fingerprints["filter"])
         items = None
         if planfile.read_head(self.store, "mix") is None:
             items = _mix_items(read_results(self.store, "filter", trim=_packed_segments))
-        self.plan_stage(found, items, per_file=1)
-        self.run_stage(settings.mix_config(self.values))
-        self._close("mix", accounting.mix_line(_results(self.store, "mix")))
+        self.plan_stage(fingerprint, items, per_file=1)
+        self.run_stage(settings.mix_config(self.request))
+        self._close("mix", totals.mix_line(_results(self.store, "mix")))
         self.store.delete_tree("buckets")
 
     def download(self, rules: Chain) -> None:
         """Fetch the images and write the shards."""
-        found = settings.download_fingerprint(self.values, self.fingerprints["mix"])
+        fingerprint = settings.download_fingerprint(self.request, self.fingerprints["mix"])
         items = None
         if planfile.read_head(self.store, "download") is None:
             done = read_results(self.store, "mix")
-            planned = ((each.name, each.result["planned"]) for each in done)
-            items = planned_shards(planned, settings.shard_size(self.values))
-        self.plan_stage(found, items)
+            planned = ((bucket.name, bucket.result["planned"]) for bucket in done)
+            items = planned_shards(planned, self.request.shard_rows)
+        self.plan_stage(fingerprint, items)
         self._fetch(rules)
         self._close_download()
 
@@ -143,7 +139,8 @@ class Run(StagedRun):
         return planned
 
     def _fetch(self, rules: Chain, generation: int = 0) -> None:
-        config = settings.download_config(self.values, rules)
+        workers = self.launch.workers if self.launch.local else None
+        config = download_config(self.request, rules, workers)
         try:
             self.run_stage(config, generation)
         finally:
@@ -152,8 +149,8 @@ class Run(StagedRun):
 
     def _close_download(self) -> None:
         done = sweeps.newest_results(self.store)
-        self.shards = tuple(shard_entry(each) for each in done)
-        self._close("download", accounting.download_line([each.result for each in done]))
+        self.shards = tuple(shard_entry(shard) for shard in done)
+        self._close("download", totals.download_line([shard.result for shard in done]))
 
     def _close(self, stage: str, line: Line) -> None:
         """Check a finished stage against the one before, write the manifest, clean up."""
@@ -163,16 +160,14 @@ class Run(StagedRun):
         done = (
             sweeps.newest_results(self.store)
             if stage == "download"
-            else read_results(self.store, stage)
+            else read_results(self.store, stage, trim=totals.without_segments)
         )
         self.collect_garbage(stage, done)
 
     def _write_manifest(self, stage: str) -> None:
         written = Manifest(
             stage=stage,
-            extension=settings.store_spec(self.values).encode_format
-            if stage == "download"
-            else None,
+            extension=store_spec(self.request).encode_format if stage == "download" else None,
             counts=self.counts(),
             fingerprints=dict(self.fingerprints),
             shards=self.shards,
@@ -186,7 +181,8 @@ _NEXT = {"filter": "mix", "mix": "download"}
 
 
 def _results(store: Store, stage: str) -> list[commit.Result]:
-    return [done.result for done in read_results(store, stage)]
+    done = read_results(store, stage, trim=totals.without_segments)
+    return [item.result for item in done]
 
 
 def _packed_segments(result: commit.Result) -> commit.Result:

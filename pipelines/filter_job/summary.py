@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from filters import Chain, ChainCounts, get_preset
 from pipelines.filter_job.funnel import funnel
-from pipelines.harness.accounting import FilterTotals, Line
+from pipelines.filter_job.totals import FilterTotals
+from pipelines.harness.accounting import Line
 
 
 def show(

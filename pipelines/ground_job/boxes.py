@@ -18,16 +18,16 @@ import pyarrow as pa
 
 from grounding.align import LabelRules, Labels, align
 from grounding.detector import Detection
+from grounding.label_files import read_labels, read_phrases
 from pipelines.ground_job.foreign import contract_fields
 from pipelines.ground_job.labels import LabelOutcome
 from pipelines.harness.buckets import append_sorted
 from pipelines.harness.leases import Running
 from shards.access import SampleReader
 from shards.dataset import Dataset
-from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 from shards.sample import compact_json
 from shards.sample_error import SampleError
 from shards.schema import BOXED
@@ -89,17 +89,16 @@ class BoxesConfig:
             return commit(attempt, result, claimed=False, run=run_facts(started_s))
 
     def _rows(self, store: Store, item: BoxesItem, counts: _Counts) -> Iterator[dict[str, Any]]:
-        phrases = _read(store, f"phrases/{item.name}.parquet")
-        place = {row["key"]: nth for nth, row in enumerate(phrases)}
+        phrases = read_phrases(store, item.name)
+        row_of_key = {key: row for row, key in enumerate(phrases)}
         reader = SampleReader(self.dataset)
         for part in item.parts:
-            for label in _read(store, f"labels/{part}.parquet"):
+            for label in read_labels(store, f"labels/{part}.parquet", phrases):
                 if label["outcome"] != LabelOutcome.LABELLED:
                     continue
-                row = place[label["key"]]
-                found = [Phrase.from_json(each) for each in phrases[row]["phrases"]]
-                labels = align(found, detections(found, label["boxes"]), self.rules)
-                counts.add(found, labels, label["boxes"])
+                row, own = row_of_key[label["key"]], phrases[label["key"]]
+                labels = align(own, detections(own, label["boxes"]), self.rules)
+                counts.add(own, labels, label["boxes"])
                 if labels.boxes < self.min_boxes:
                     counts.left_out[TOO_FEW if labels.boxes else NO_BOX] += 1
                     continue
@@ -110,8 +109,8 @@ class BoxesConfig:
                     "shard": item.shard,
                     "row": row,
                     "num_boxes": labels.boxes,
-                    "mean_score": float(np.mean([each[6] for each in labels.noun_chunks])),
-                    "grounding": grounding_json(found, labels),
+                    "mean_score": float(np.mean([score for *_, score in labels.noun_chunks])),
+                    "grounding": grounding_json(own, labels),
                 }
 
     def _key(self, reader: SampleReader, shard: int, row: int, key: str) -> str:
@@ -119,8 +118,7 @@ class BoxesConfig:
             return key
         raw = reader.read(shard, row)
         assert not isinstance(raw, SampleError)
-        own: str = contract_fields(raw, self.dataset.kind, row)["key"]
-        return own
+        return str(contract_fields(raw, self.dataset.kind, row)["key"])
 
 
 class _Counts:
@@ -138,25 +136,26 @@ class _Counts:
         self._whole_image = 0
 
     def add(
-        self, phrases: Sequence[Phrase], labels: Labels, found: Sequence[Mapping[str, Any]]
+        self, phrases: Sequence[Phrase], labels: Labels, detected: Sequence[Mapping[str, Any]]
     ) -> None:
         self.labelled += 1
-        self._scores.update(min(int(box["score"] * _SCORE_BINS), _SCORE_BINS - 1) for box in found)
+        bins = (int(box["score"] * _SCORE_BINS) for box in detected)
+        self._scores.update(min(number, _SCORE_BINS - 1) for number in bins)
         self._boxes_of_image[min(labels.boxes, 10)] += 1
-        self._outcomes.update(str(each) for row in labels.outcomes for each in row)
+        self._outcomes.update(str(outcome) for phrase in labels.outcomes for outcome in phrase)
         boxes = Counter((row[0], row[1]) for row in labels.noun_chunks)
         areas = [(row[4] - row[2]) * (row[5] - row[3]) for row in labels.noun_chunks]
         self._whole_image += sum(area > _WHOLE_IMAGE for area in areas)
         for phrase in phrases:
-            if phrase.drop_reason is None:
-                count = boxes[phrase.start, phrase.end]
+            if phrase.is_kept:
+                count = boxes[phrase.span]
                 self._boxes_of_chunk[count] += 1
                 self._heads[phrase.head_lemma] += 1
                 self._heads_boxed[phrase.head_lemma] += count > 0
 
     def statistics(self) -> dict[str, Any]:
         """Return the counts by name; of the heads those that come most often."""
-        heads = sorted(self._heads.items(), key=lambda each: (-each[1], each[0]))[:_TOP_HEADS]
+        heads = sorted(self._heads.items(), key=lambda item: (-item[1], item[0]))[:_TOP_HEADS]
         return {
             "box_outcomes": dict(sorted(self._outcomes.items())),
             "images_by_boxes": {
@@ -173,19 +172,16 @@ class _Counts:
 
 def detections(phrases: Sequence[Phrase], boxes: Sequence[Mapping[str, Any]]) -> list[Detection]:
     """Return what a detector found, phrase by phrase, from a row of labels."""
-    kept = sum(phrase.drop_reason is None for phrase in phrases)
-    by_phrase: list[list[Mapping[str, Any]]] = [[] for _ in range(kept)]
+    boxes_of_phrase: list[list[Mapping[str, Any]]] = [[] for _ in phrases]
     for box in boxes:
-        by_phrase[box["phrase"]].append(box)
-    return [
-        Detection(
-            np.array(
-                [[box[name] for name in ("x0", "y0", "x1", "y1")] for box in mine], np.float32
-            ).reshape(-1, 4),
-            np.array([box["score"] for box in mine], np.float32),
-        )
-        for mine in by_phrase
-    ]
+        boxes_of_phrase[box["phrase"]].append(box)
+    return [_detection(own) for own in boxes_of_phrase]
+
+
+def _detection(boxes: Sequence[Mapping[str, Any]]) -> Detection:
+    sides = [[box[name] for name in ("x0", "y0", "x1", "y1")] for box in boxes]
+    scores = [box["score"] for box in boxes]
+    return Detection(np.array(sides, np.float32).reshape(-1, 4), np.array(scores, np.float32))
 
 
 def grounding_json(phrases: Sequence[Phrase], labels: Labels) -> str:
@@ -203,9 +199,3 @@ def bucket_of_images(images: Sequence[bytes], num_buckets: int) -> Any:
     """Return the bucket of every image: its hash is uniform as it is."""
     words = np.frombuffer(b"".join(images), ">u4").reshape(-1, 4)[:, 0]
     return (words.astype(np.uint32)) & np.uint32(num_buckets - 1)
-
-
-def _read(store: Store, name: str) -> list[dict[str, Any]]:
-    with store.open(name) as file:
-        rows: list[dict[str, Any]] = parquet.read(file).to_pylist()
-    return rows

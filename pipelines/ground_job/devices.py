@@ -22,10 +22,10 @@ def label_everywhere(run: GroundRun, argv: Sequence[str]) -> None:
     Raises:
         ValueError: There is no such GPU, several launchers run already, or one of them failed.
     """
-    gpus = named(run.values.devices)
+    gpus = named(run.request.devices)
     if len(gpus) < 2:
         return
-    if run.values.num_tasks > 1:
+    if run.launch.num_tasks > 1:
         raise ValueError("--devices starts launchers itself; leave --num_tasks out")
     print_as = [sys.executable, "-m", "pipelines.ground", *without(argv, _OURS)]
     children = [

@@ -28,6 +28,7 @@ from shards.dataset import Dataset
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
+from shards.grounded import Phrase
 from shards.image import ImageError, decode
 from shards.sample_error import SampleError
 from shards.schema import LABELS
@@ -36,7 +37,6 @@ STAGE = "labels"
 PART_ROWS = 1000
 """Samples of a part: what is lost where a process dies."""
 
-_UPSAMPLED_AT_LEAST = 100  # images from which on a share means something
 _MOST_UPSAMPLED = 0.5
 
 
@@ -46,7 +46,7 @@ class LabelOutcome(StrEnum):
     LABELLED = "labelled"
     IMAGE_DAMAGED = "image_damaged"
     SAMPLE_DAMAGED = "sample_damaged"
-    NOT_FINITE = "detector_not_finite"  # it answered with numbers that are none
+    NOT_FINITE = "detector_not_finite"  # it answered with NaN or infinity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class LabelsConfig:
     floor: float  # boxes with a lower score are not recorded
     batch: int  # images that the detector is given at a time
     allow_upsampled: bool
+    upsampled_from: int = 100  # images from which on a share of enlarged ones means something
     stage: str = STAGE
 
     def process(self, store: Store, record: dict[str, Any], running: Running) -> Result:
@@ -87,7 +88,7 @@ class _Waiting:
     row: int
     image: npt.NDArray[np.uint8]
     caption: str
-    spans: list[Span]
+    spans: dict[int, Span]  # of the phrases to look for, by their number among all
 
 
 class _Part:
@@ -115,20 +116,20 @@ class _Part:
         self._check_upsampled()
         return self._commit(started_s)
 
-    def _wanted(self) -> dict[int, list[dict[str, Any]]]:
-        """Return the rows of this part that have phrases, with those that were kept."""
+    def _wanted(self) -> dict[int, list[Phrase]]:
+        """Return the rows of this part that have something to look for, with all phrases."""
         name = f"phrases/{self.item.shard_name}.parquet"
         with self.store.open(name) as file:
             table = parquet.read(file)
         part = table.slice(self.item.first, self.item.rows).to_pylist()
         return {
-            self.item.first + nth: [p for p in row["phrases"] if p["drop_reason"] is None]
+            self.item.first + nth: [Phrase(**record) for record in row["phrases"]]
             for nth, row in enumerate(part)
             if row["outcome"] == PhraseOutcome.WITH_PHRASES
         }
 
     def _ready(
-        self, row: int, raw: RawSample | SampleError, phrases: Sequence[Mapping[str, Any]]
+        self, row: int, raw: RawSample | SampleError, phrases: Sequence[Phrase]
     ) -> _Waiting | None:
         if isinstance(raw, SampleError):
             self._fail(row, raw.key or "", LabelOutcome.SAMPLE_DAMAGED)
@@ -151,40 +152,35 @@ class _Part:
             "upsampled": self.detector.upsamples(width, height),
             "boxes": [],
         }
-        spans = [(phrase["start"], phrase["end"]) for phrase in phrases]
+        spans = {n: phrase.span for n, phrase in enumerate(phrases) if phrase.is_kept}
         return _Waiting(row, image, raw.text.decode(), spans)
 
     def _fail(self, row: int, key: str, outcome: LabelOutcome) -> None:
-        empty: dict[str, Any] = {
-            "image": None,
-            "width": None,
-            "height": None,
-            "upsampled": None,
-            "boxes": [],
-        }
-        self.rows[row] = {"key": key, "outcome": outcome, **empty, "boxes": []}
+        unknown = dict.fromkeys(("image", "width", "height", "upsampled"))
+        self.rows[row] = {"key": key, "outcome": outcome, **unknown, "boxes": []}
 
     def _detect(self, waiting: Sequence[_Waiting]) -> None:
         if not waiting:
             return
-        found = self.detector.detect(
-            [each.image for each in waiting],
-            [each.caption for each in waiting],
-            [each.spans for each in waiting],
+        batch = self.detector.detect(
+            [sample.image for sample in waiting],
+            [sample.caption for sample in waiting],
+            [[*sample.spans.values()] for sample in waiting],
         )
-        for each, detections in zip(waiting, found, strict=True):
-            assert len(detections) == len(each.spans), (self.detector.name, len(detections))
+        for sample, detections in zip(waiting, batch, strict=True):
+            assert len(detections) == len(sample.spans), (self.detector.name, len(detections))
             if all(_is_finite(detection) for detection in detections):
-                self.rows[each.row]["boxes"] = _boxes(detections, self.config.floor)
+                by_phrase = dict(zip(sample.spans, detections, strict=True))
+                self.rows[sample.row]["boxes"] = _boxes(by_phrase, self.config.floor)
             else:
-                self._fail(each.row, self.rows[each.row]["key"], LabelOutcome.NOT_FINITE)
+                self._fail(sample.row, self.rows[sample.row]["key"], LabelOutcome.NOT_FINITE)
         self.running.rows_done += len(waiting)
 
     def _check_upsampled(self) -> None:
         """Stop before weeks are spent on images that the detector has to enlarge."""
         seen = [row["upsampled"] for row in self.rows.values() if row["upsampled"] is not None]
         if (
-            len(seen) >= _UPSAMPLED_AT_LEAST
+            len(seen) >= self.config.upsampled_from
             and sum(seen) > _MOST_UPSAMPLED * len(seen)
             and not self.config.allow_upsampled
         ):
@@ -221,14 +217,14 @@ def _is_finite(detection: Detection) -> bool:
     return bool(np.isfinite(detection.boxes_xyxy).all() and np.isfinite(detection.scores).all())
 
 
-def _boxes(detections: Sequence[Detection], floor: float) -> list[dict[str, Any]]:
+def _boxes(detections: Mapping[int, Detection], floor: float) -> list[dict[str, Any]]:
     return [
         {
             "phrase": number,
             **dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True)),
             "score": float(score),
         }
-        for number, detection in enumerate(detections)
+        for number, detection in detections.items()
         for box, score in zip(detection.boxes_xyxy, detection.scores, strict=True)
         if score > floor
     ]

@@ -23,7 +23,7 @@ from shards.dataset import Dataset
 from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 from shards.sample_error import SampleError
 from shards.schema import PHRASES
 from shards.shard_index import load_index
@@ -73,8 +73,8 @@ class PhrasesConfig:
         columns: dict[str, list[Any]] = {"key": [], "outcome": [], "phrases": []}
         for first in range(0, len(rows), _BATCH):
             batch = rows[first : first + _BATCH]
-            found = extract([caption or "" for _, caption in batch])
-            for (key, caption), phrases in zip(batch, found, strict=True):
+            extracted = extract([caption or "" for _, caption in batch])
+            for (key, caption), phrases in zip(batch, extracted, strict=True):
                 outcome = _outcome(caption, phrases)
                 outcomes[outcome] += 1
                 columns["key"].append(key)
@@ -88,7 +88,7 @@ class PhrasesConfig:
             result = {
                 "samples": len(rows),
                 "outcomes": dict(sorted(outcomes.items())),
-                **_yields(columns["phrases"]),
+                **_yields([phrase for row in columns["phrases"] for phrase in row]),
             }
             return commit(attempt, result, claimed=False, run=run_facts(started_s))
 
@@ -110,8 +110,8 @@ def _of_sidecar(dataset: Dataset, item: ShardItem) -> Iterator[tuple[str, str | 
     with dataset.store.open(dataset.sidecar(item.shard)) as file:
         table = parquet.read(file, ["key", "caption"])
     rows = pc.index_in(keys, value_set=table.column("key").combine_chunks())
-    found = table.column("caption").take(rows)
-    for key, caption in zip(keys, found, strict=True):
+    in_order = table.column("caption").take(rows)
+    for key, caption in zip(keys, in_order, strict=True):
         yield key.as_py(), caption.as_py() or ""
 
 
@@ -127,12 +127,12 @@ def _outcome(caption: str | None, phrases: Sequence[Phrase]) -> PhraseOutcome:
         return PhraseOutcome.UNREADABLE
     if not phrases:
         return PhraseOutcome.NO_CHUNK
-    kept = any(phrase.drop_reason is None for phrase in phrases)
-    return PhraseOutcome.WITH_PHRASES if kept else PhraseOutcome.ALL_DROPPED
+    is_any_kept = any(phrase.is_kept for phrase in phrases)
+    return PhraseOutcome.WITH_PHRASES if is_any_kept else PhraseOutcome.ALL_DROPPED
 
 
-def _yields(phrases: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def _yields(phrases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return how many chunks there were, and why those that were dropped were."""
-    reasons = Counter(each["drop_reason"] for row in phrases for each in row)
+    reasons = Counter(phrase["drop_reason"] for phrase in phrases)
     kept = reasons.pop(None, 0)
     return {"chunks_kept": kept, "chunks_dropped": dict(sorted(reasons.items()))}

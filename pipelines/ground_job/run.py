@@ -5,7 +5,6 @@ What a stage of any job does is in `pipelines.harness.staged`.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from pipelines.ground_job.choose import by_image
 from pipelines.ground_job.labels import PART_ROWS, LabelOutcome, PartItem
 from pipelines.ground_job.options import GROUND_OPTIONS
 from pipelines.ground_job.phrases import PhraseOutcome, ShardItem
+from pipelines.ground_job.request import GroundRequest
 from pipelines.ground_job.select import SelectItem
 from pipelines.harness import accounting, planfile, rundir
 from pipelines.harness.items import BucketItem, PlannedShard, bucket_items, planned_shards
@@ -42,29 +42,26 @@ YIELDS = "stats/yields.json"
 class GroundRun(StagedRun):
     """A grounding job under way."""
 
+    request: GroundRequest
     dataset: Dataset
     detector: str = ""
     facts: dict[str, Any] = field(default_factory=dict)  # what the summary tells
 
     def write_run_json(self, command: Sequence[str]) -> None:
         """Record what this run is, unless an earlier start of it did."""
-        options = {
-            option.name: getattr(self.values, option.name)
-            for option in GROUND_OPTIONS
-            if option.affects_output
-        }
         read = {
             "spec": self.dataset.spec,
             "fingerprint": self.dataset.fingerprint,
             "samples": self.dataset.samples,
         }
+        options = self.request.recorded(GROUND_OPTIONS)
         rundir.write_run_json(self.store, "ground", command, options, {"input": read})
 
     def phrases(self) -> None:
         """Extract the phrases of every caption."""
-        found = settings.phrases_fingerprint(self.values, self.dataset)
-        config = settings.phrases_config(self.values, self.dataset)
-        results = self.plan_and_run(found, config, shard_items(self.dataset, self.values))
+        found = settings.phrases_fingerprint(self.request, self.dataset)
+        config = settings.phrases_config(self.request, self.dataset)
+        results = self.plan_and_run(found, config, shard_items(self.dataset, self.request))
         samples = sum(each.result["samples"] for each in results)
         outcomes = total(results, "outcomes")
         with_phrases = outcomes.pop(PhraseOutcome.WITH_PHRASES, 0)
@@ -74,8 +71,10 @@ class GroundRun(StagedRun):
 
     def labels(self) -> None:
         """Run the detector over every image with phrases."""
-        found = settings.labels_fingerprint(self.values, self.dataset, self.fingerprints["phrases"])
-        config = settings.labels_config(self.values, self.dataset)
+        found = settings.labels_fingerprint(
+            self.request, self.dataset, self.fingerprints["phrases"]
+        )
+        config = settings.labels_config(self.request, self.dataset)
         results = self.plan_and_run(found, config, self._parts())
         outcomes = total(results, "outcomes")
         samples = sum(outcomes.values())
@@ -88,9 +87,9 @@ class GroundRun(StagedRun):
 
     def boxes(self) -> None:
         """Apply thresholds and suppression, and cut by image."""
-        found = settings.boxes_fingerprint(self.values, self.fingerprints["labels"])
-        config = settings.boxes_config(self.values, self.dataset)
-        results = self.plan_and_run(found, config, self._boxes_items(), trim=lambda result: result)
+        found = settings.boxes_fingerprint(self.request, self.fingerprints["labels"])
+        config = settings.boxes_config(self.request, self.dataset)
+        results = self.plan_and_run(found, config, self._boxes_items())
         labelled = sum(each.result["labelled"] for each in results)
         eligible = sum(each.result["eligible"] for each in results)
         self.close_stage("boxes", labelled, eligible, total(results, "left_out"))
@@ -101,9 +100,9 @@ class GroundRun(StagedRun):
 
     def choose(self) -> Histogram:
         """Let every image count once; returns the histogram of all of them."""
-        found = settings.choose_fingerprint(self.values, self.fingerprints["boxes"])
+        found = settings.choose_fingerprint(self.request, self.fingerprints["boxes"])
         results = self.plan_and_run(
-            found, settings.choose_config(self.values), self._choose_items()
+            found, settings.choose_config(self.request), self._choose_items()
         )
         eligible = sum(each.result["eligible"] for each in results)
         chosen = sum(each.result["chosen"] for each in results)
@@ -118,17 +117,17 @@ class GroundRun(StagedRun):
     def select(self, histogram: Histogram) -> None:
         """Apply the two-box rule and plan the new shards."""
         cut = self._cut(histogram)
-        found = settings.select_fingerprint(self.values, self.fingerprints["choose"])
+        found = settings.select_fingerprint(self.request, self.fingerprints["choose"])
         names = planfile.read_names(self.store, "choose")
         items = (SelectItem(name=name) for name in names)
-        config = settings.select_config(self.values, cut)
+        config = settings.select_config(self.request, cut)
         results = self.plan_and_run(found, config, items, per_file=1)
         chosen = sum(each.result["chosen"] for each in results)
         planned = sum(each.result["planned"] for each in results)
         self.close_stage("select", chosen, planned, total(results, "left_out"))
         images = sum(each.result["images"] for each in results)
         multi = sum(each.result["images_two_boxes"] for each in results)
-        above, whole = settings.share(self.values)
+        above, whole = settings.share(self.request)
         if whole * multi <= above * images:
             raise accounting.AccountingError(
                 f"{multi} of {images} selected images have two boxes, which is not above "
@@ -138,8 +137,8 @@ class GroundRun(StagedRun):
 
     def pack(self) -> None:
         """Write the new shards."""
-        found = settings.pack_fingerprint(self.values, self.fingerprints["select"])
-        config = settings.pack_config(self.values, self.dataset, self.detector)
+        found = settings.pack_fingerprint(self.request, self.fingerprints["select"])
+        config = settings.pack_config(self.request, self.dataset, self.detector)
         results = self.plan_and_run(found, config, self._pack_items())
         planned = sum(each.result["planned"] for each in results)
         samples = sum(each.result["samples"] for each in results)
@@ -182,13 +181,13 @@ class GroundRun(StagedRun):
     def _pack_items(self) -> Iterator[PlannedShard]:
         done = read_results(self.store, "select")
         planned = ((each.name, each.result["planned"]) for each in done)
-        return planned_shards(planned, self.values.shard_size)
+        return planned_shards(planned, self.request.shard_size)
 
     def _cut(self, histogram: Histogram) -> Cut:
-        target = self.values.target or histogram.single + histogram.multi
-        share = settings.share(self.values)
-        cut = selection.cut(histogram, target, share, self.values.policy, exact=self.values.exact)
-        if self.values.exact:
+        target = self.request.target or histogram.single + histogram.multi
+        share = settings.share(self.request)
+        cut = selection.cut(histogram, target, share, self.request.policy, exact=self.request.exact)
+        if self.request.exact:
             cut = cut.exactly(self._boundary(cut))
         self.facts["target"] = target
         return cut
@@ -199,7 +198,7 @@ class GroundRun(StagedRun):
             with self.store.open(f"choice/{name}.parquet") as file:
                 table = parquet.read(file, ["image", "num_boxes"]).combine_chunks()
             boxes, keys = by_image(table)
-            ranks = selection.ranks(keys, self.values.seed)
+            ranks = selection.ranks(keys, self.request.seed)
             for row in np.flatnonzero(cut.on_boundary(ranks, boxes)).tolist():
                 yield int(ranks[row]), int(boxes[row]), keys[row].as_py()
 
@@ -209,13 +208,13 @@ class GroundRun(StagedRun):
         return "jpg"
 
 
-def shard_items(dataset: Dataset, values: argparse.Namespace) -> Iterator[ShardItem]:
+def shard_items(dataset: Dataset, request: GroundRequest) -> Iterator[ShardItem]:
     """Yield the input's shards: a sample of them by hash, or as far as the limit goes."""
-    left = dataset.samples if values.limit is None else values.limit
+    left = dataset.samples if request.limit is None else request.limit
     ids = np.stack([np.arange(len(dataset.shards))] * 2, axis=1).astype(np.uint64)
-    drawn = choice(Domain.SAMPLE, values.seed, ids)
+    drawn = choice(Domain.SAMPLE, request.seed, ids)
     for shard, (name, count) in enumerate(zip(dataset.shards, dataset.counts, strict=True)):
-        is_out = values.sample is not None and drawn[shard] >= fraction_threshold(values.sample)
+        is_out = request.sample is not None and drawn[shard] >= fraction_threshold(request.sample)
         rows = min(left, count)
         if is_out or not rows:
             continue

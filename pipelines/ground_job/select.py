@@ -52,6 +52,8 @@ class SelectConfig:
         with store.open(f"choice/{name}.parquet") as file:
             rows = parquet.read(file).combine_chunks()
         images = rows.column("image").to_pylist()
+        # The rule is about images, so all captions of one image have its rank and its count of
+        # boxes: ranked by row, an image could be in with one caption and out with another.
         boxes = _boxes_of_image(images, rows.column("num_boxes").to_numpy())
         keys = hex_strings(b"".join(images))
         keep = self.cut.keeps(ranks(keys, self.seed), boxes, keys)
@@ -94,6 +96,8 @@ def _shards(rows: pa.Table, seed: int, shard_size: int) -> Iterator[pa.Table]:
     if not len(keys):
         return
     words = key_words(keys)
+    # Shards are filled by hash, so that each is a fair sample of the set; the keys break ties, or
+    # the plan would depend on the order in which rows came.
     order = np.lexsort((words[:, 1], words[:, 0], choice(Domain.GROUND, seed, words)))
     for first in range(0, len(order), shard_size):
         part = rows.take(pa.array(order[first : first + shard_size])).sort_by("key")

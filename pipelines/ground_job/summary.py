@@ -14,19 +14,19 @@ _FILES_OF_SELECTION = ("boxes", "choice", "plan", "shards")
 
 def plan(run: GroundRun) -> list[str]:
     """Return what would be done, and a forecast where a sample is labelled already."""
-    values, dataset = run.values, run.dataset
-    items = [*shard_items(dataset, values)]
+    request, dataset = run.request, run.dataset
+    items = [*shard_items(dataset, request)]
     samples = sum(item.rows for item in items)
     done = [stage for stage in settings.STAGES if planfile.read_head(run.store, stage)]
-    told = [
+    text = [
         f"{dataset.spec}: {dataset.samples:,} samples in {len(dataset.shards):,} shards "
         f"({dataset.kind}, {dataset.level}); this run takes {samples:,} of {len(items):,} shards",
-        f"phrases by {values.spacy_model} ({values.language}), boxes by {values.detector}",
+        f"phrases by {request.spacy_model} ({request.language}), boxes by {request.detector}",
         f"planned or done already: {', '.join(done) or 'nothing'}",
     ]
     if "choose" not in done:
         return [
-            *told,
+            *text,
             "no forecast: label a sample first, as --sample 0.01 --stop_after choose, then "
             "--dry_run with the same options",
         ]
@@ -34,53 +34,53 @@ def plan(run: GroundRun) -> list[str]:
         stage()
     histogram = run.choose()
     share = samples / dataset.samples
-    target = values.target or round((histogram.single + histogram.multi) / share)
-    return [*told, forecast(histogram, share, target, settings.share(values)).sentence()]
+    target = request.target or round((histogram.single + histogram.multi) / share)
+    return [*text, forecast(histogram, share, target, settings.share(request)).sentence()]
 
 
 def lines(run: GroundRun) -> list[str]:
     """Return the accounting of the stages that are done, and what they yielded."""
-    told = [f"{'stage':<10}{'in':>14}{'out':>14}  left out"]
+    text = [f"{'stage':<10}{'in':>14}{'out':>14}  left out"]
     for line in run.lines:
         left = ", ".join(f"{name} {count:,}" for name, count in line.left_out.items() if count)
-        told.append(f"{line.stage:<10}{line.into:>14,}{line.out:>14,}  {left or 'nothing'}")
+        text.append(f"{line.stage:<10}{line.into:>14,}{line.out:>14,}  {left or 'nothing'}")
     facts = run.facts
-    told += _of_labels(run)
+    text += _of_labels(run)
     if "box_outcomes" in facts:
         boxes = ", ".join(f"{name} {count:,}" for name, count in facts["box_outcomes"].items())
-        told.append(f"boxes: {boxes or 'none'}")
+        text.append(f"boxes: {boxes or 'none'}")
         heads = ", ".join(
             f"{head} {boxed:,}/{count:,}" for head, (count, boxed) in [*facts["heads"].items()][:10]
         )
-        told.append(f"commonest heads, with a box / all: {heads or 'none'}")
+        text.append(f"commonest heads, with a box / all: {heads or 'none'}")
     if "images" in facts:
         one, two = facts["images"]["one_box"], facts["images"]["two_boxes"]
-        told.append(f"images with one box {one:,}, with two or more {two:,}")
-        target = run.values.target
-        reach = Reach(single=one, multi=two, target=target or 0, share=settings.share(run.values))
-        told.append(reach.sentence() if target else _natural(reach, run.values.two_box_share))
+        text.append(f"images with one box {one:,}, with two or more {two:,}")
+        target = run.request.target
+        reach = Reach(single=one, multi=two, target=target or 0, share=settings.share(run.request))
+        text.append(reach.sentence() if target else _natural(reach, run.request.two_box_share))
     if "selected" in facts:
         images, multi = facts["selected"]["images"], facts["selected"]["two_boxes"]
-        told.append(
+        text.append(
             f"selected {images:,} images, {multi:,} with two boxes or more: {multi / images:.6f}, "
-            f"above {run.values.two_box_share}"
+            f"above {run.request.two_box_share}"
         )
-        told.append(f"output: {run.store.root}")
-    return told
+        text.append(f"output: {run.store.root}")
+    return text
 
 
 def _of_labels(run: GroundRun) -> list[str]:
     """Return what the detector could not see well, or not at all."""
     labelled = next((line.out for line in run.lines if line.stage == "labels"), 0)
     enlarged = run.facts.get("upsampled", 0)
-    told = []
+    text = []
     if enlarged:
-        told.append(
+        text.append(
             f"enlarged by the detector, small things are lost: {enlarged:,} of {labelled:,} images"
         )
     problems = run.facts.get("detector_problems", {})
     named = ", ".join(f"{name} {count:,}" for name, count in problems.items() if count)
-    return [*told, f"detector's problems: {named}"] if named else told
+    return [*text, f"detector's problems: {named}"] if named else text
 
 
 def _natural(reach: Reach, share: str) -> str:

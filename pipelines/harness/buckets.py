@@ -27,6 +27,11 @@ Sizes = list[list[int]]
 """Per bucket: bytes of its rows' stream and of its tombstones' stream (0 = none)."""
 
 
+def num_buckets(count: int, most: int) -> int:
+    """Return the smallest power of two of buckets that leaves at most `most` of `count` in each."""
+    return 1 << ((max(count, 1) - 1) // most).bit_length()
+
+
 def bucket_of(url_hashes: pa.Array, num_buckets: int, seed: int) -> npt.NDArray[np.uint32]:
     """Return each row's bucket; `num_buckets` is a power of two."""
     assert num_buckets & (num_buckets - 1) == 0
@@ -48,7 +53,7 @@ def append_run(
     ]
     ordered = [_Sorted(table, _buckets(table, num_buckets, seed), num_buckets) for table in tables]
     return [
-        [_append(file, each.bucket(number), each.schema) for each in ordered]
+        [_append(file, kind.bucket(number), kind.schema) for kind in ordered]
         for number in range(num_buckets)
     ]
 

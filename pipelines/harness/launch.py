@@ -23,9 +23,6 @@ from shards.files.commit import ItemId, Result, read_marker
 from shards.files.store import Store
 
 READ_THREADS = 32
-SEGMENT_SIZES = "runs"
-"""Where a filter item's result keeps the sizes of its bucket segments."""
-
 _WAIT_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -46,6 +43,8 @@ class Launch:
     lease_s: float = 30.0
     stall_timeout_s: float = 2400.0
     launcher_pid: int | None = None
+    allow_library_change: bool = False
+    gc_min_age_s: float | None = None  # of a losing attempt; None: as the store asks for
 
     @property
     def holder(self) -> str:
@@ -55,7 +54,7 @@ class Launch:
 
 def plan_stage(
     store: Store,
-    found: Fingerprint,
+    now: Fingerprint,
     items: Iterable[planfile.Plannable] | None,
     per_file: int = planfile.ITEMS_PER_FILE,
 ) -> str:
@@ -63,20 +62,20 @@ def plan_stage(
 
     Args:
         store: The run.
-        found: The stage's fingerprint; `check_fingerprint` has compared it before.
+        now: The stage's fingerprint; `check_fingerprint` has compared it before.
         items: The plan; None where it is recorded already.
         per_file: Items per plan file.
     """
-    head = planfile.read_head(store, found.stage)
+    head = planfile.read_head(store, now.stage)
     if head is not None:
         fingerprint: str = head["fingerprint"]
         return fingerprint
     assert items is not None
-    planfile.write(store, found.stage, found.digest, dict(found.facts), items, per_file)
-    return found.digest
+    planfile.write(store, now.stage, now.digest, dict(now.facts), items, per_file)
+    return now.digest
 
 
-def check_fingerprint(store: Store, found: Fingerprint, allow_library_change: bool) -> list[str]:
+def check_fingerprint(store: Store, now: Fingerprint, allow_library_change: bool) -> list[str]:
     """Compare a stage with what was planned for it before.
 
     Returns:
@@ -85,19 +84,19 @@ def check_fingerprint(store: Store, found: Fingerprint, allow_library_change: bo
     Raises:
         ValueError: The output belongs to another run; names every fact with both values.
     """
-    head = planfile.read_head(store, found.stage)
-    if head is None or head["fingerprint"] == found.digest:
+    head = planfile.read_head(store, now.stage)
+    if head is None or head["fingerprint"] == now.digest:
         return []
-    different = differences(head["facts"], found.facts)
-    lines = [f"{name}: was {_short(was)}, now {_short(now)}" for name, was, now in different]
+    different = differences(head["facts"], now.facts)
+    lines = [f"{name}: was {_short(was)}, now {_short(new)}" for name, was, new in different]
     if allow_library_change and only_libraries(different):
         return lines
     ways = "--overwrite, or another --output"
     if only_libraries(different):
         ways += ", or --allow_library_change"
     raise ValueError(
-        f"{store.root} holds another run ({found.stage} stage): {'; '.join(lines[:12])}"
-        f"{f'; and {len(lines) - 12} more' if len(lines) > 12 else ''}. Ways on: {ways}"
+        f"{store.root} holds another run ({now.stage} stage): {'; '.join(lines[:12])}"
+        f"{f'; and {len(lines) - 12} more' if len(lines) > 12 else ''}. To continue, use {ways}"
     )
 
 
@@ -151,7 +150,7 @@ def _rounds(
         yield own
     if launch.num_tasks == 1:
         return
-    waiting_told = False
+    has_said_so = False
     while left := set(names) - done_items(launch.store, stage, generation):
         held = held_by_others(launch.store, stage, launch.holder, launch.lease_s)
         free = [index for index, name in enumerate(names) if name in left and name not in held]
@@ -160,9 +159,9 @@ def _rounds(
             start = (launch.task_index * len(free)) // launch.num_tasks
             yield (free[start:] + free[:start])[: 2 * launch.workers]
         else:
-            if not waiting_told:
+            if not has_said_so:
                 logger.info("%s: waiting for %d items of other launchers", stage, len(left))
-                waiting_told = True
+                has_said_so = True
             time.sleep(min(_WAIT_S, launch.lease_s))
 
 
@@ -206,17 +205,12 @@ class Done:
     generation: int = 0
 
 
-def _without_segments(result: Result) -> Result:
-    # At thousands of parts and buckets the segment sizes would fill the launcher's memory.
-    return {name: value for name, value in result.items() if name != SEGMENT_SIZES}
-
-
 def read_results(
     store: Store,
     stage: str,
     generation: int = 0,
     *,
-    trim: Callable[[Result], Result] = _without_segments,
+    trim: Callable[[Result], Result] | None = None,
 ) -> list[Done]:
     """Read every marker of a stage, or of a sweep of it, in item order.
 
@@ -224,7 +218,7 @@ def read_results(
         store: The run.
         stage: Name of the stage.
         generation: 0, or the number of the sweep.
-        trim: What of each result to hold in memory.
+        trim: What of each result to hold in memory; all of it without.
 
     Raises:
         ValueError: A marker is missing, so the stage is not finished.
@@ -232,7 +226,9 @@ def read_results(
 
     def read(name: str) -> dict[str, Any] | None:
         marker = read_marker(store, ItemId(stage, name, generation))
-        return None if marker is None else {**marker, "result": trim(marker["result"])}
+        if marker is None or trim is None:
+            return marker
+        return {**marker, "result": trim(marker["result"])}
 
     names = planfile.read_names(store, plan_name(stage, generation))
     with ThreadPoolExecutor(READ_THREADS) as pool:

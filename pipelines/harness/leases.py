@@ -68,6 +68,10 @@ class LeaseKeeper:
 
     def _take(self, running: Running) -> bool:
         """Make the lease, one winner among any number of launchers, or take over a dead one."""
+        # Creating is atomic on every store, so one of several launchers wins. A dead lease is taken
+        # over without that: two launchers may both take it and both do the item. That costs work
+        # and nothing else, because the commit lets one attempt win. A lease of our own name is
+        # from before a restart and must not block us.
         item = running.item
         if self._store.create(item.lease, self._content(running)):
             return True

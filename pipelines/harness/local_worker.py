@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from pipelines.harness.failures import quiet_stderr
 from pipelines.harness.worker import end_with_launcher
 
 
@@ -16,7 +17,8 @@ def main() -> None:
     end_with_launcher(int(sys.argv[1]))
     from apache_beam.runners.worker import sdk_worker_main
 
-    sdk_worker_main.main(sys.argv)
+    with quiet_stderr():  # the launcher is handed every error
+        sdk_worker_main.main(sys.argv)
 
 
 if __name__ == "__main__":

@@ -123,5 +123,6 @@ LAUNCH_OPTIONS = (
     ),
     launch("dry_run", "print the plan and stop", flag=True),
     launch("overwrite", "remove what is in the output first", flag=True),
-    launch("allow_library_change", "go on with other library versions and record it", flag=True),
+    launch("allow_library_change", "resume with other library versions and record that", flag=True),
+    launch("verbose", "show the traceback of every error", flag=True),
 )

@@ -7,16 +7,19 @@ something is left over, so `--help` answers at once.
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pipelines.harness.options import Option
+from shards.suggest import nearest
 
 DEFAULT_RUNNER = "FnApiRunner"
 LOCAL_RUNNERS = ("fnapirunner", "directrunner")
 """In lower case. Beam's DirectRunner is another engine where a download succeeds: not used."""
+
+_REPLACED = {"--metadata_only": "--stop_after filter"}
+"""Options of earlier releases, and what does the same now."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,6 +123,6 @@ def _check_unknown(
     given = unknown[0].partition("=")[0]
     ours = [f"--{option.name}" for option in options]
     known = [*ours, *beam._option_string_actions]
-    close = difflib.get_close_matches(given, ours, 1) or difflib.get_close_matches(given, known, 1)
-    hint = f"; did you mean {close[0]}?" if close else "; see --help and --help_beam"
-    parser.error(f"no such option: {given}{hint}")
+    close = _REPLACED.get(given) or nearest(given, ours) or nearest(given, known)
+    hint = f"did you mean {close}?" if close else "see --help and --help_beam"
+    parser.error(f"no such option: {given}; {hint}")

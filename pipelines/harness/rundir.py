@@ -13,6 +13,7 @@ from shards.files.store import Store
 from shards.schema import CONTRACT_VERSION
 
 RUN_JSON = "run.json"
+_START_AGAIN = "remove this run, or start again with another --output"
 
 # A kill while a run is removed must leave nothing that looks done, so markers come first; the
 # filter's before the mix's, because a mix needs the buckets of every part.
@@ -37,18 +38,23 @@ _FOLDERS = [
 ]
 _JOB_BY_OPTION = {"preset": "filter", "detector": "ground", "format": "pack"}
 """Runs begun by an older version do not name their job; an option that only it has does."""
+_FIELDS = {"contract_version": int, "command": list, "library_changes": list}
+"""What else the `run.json` of every job has."""
 _FILES = ("manifest.json", "README.md", "report.html", RUN_JSON)
 
 
-def open_output(output: str | None, job: str) -> Store:
+def open_output(output: str | None, job: str, *, overwrite: bool = False) -> Store:
     """Return the output's store. Changes nothing there.
 
     Args:
         output: What `--output` says.
         job: Name of the job that wants to write there.
+        overwrite: Whether it will remove an earlier run of its own, which may then be of any
+            version of the contract.
 
     Raises:
-        ValueError: It cannot be written to, holds files that are not a run's, or another job's run.
+        ValueError: It cannot be written to, or holds other files, another job's run, or a run that
+            this release cannot resume.
     """
     if not output:
         raise ValueError("--output is missing; give a folder, gs://BUCKET/… or s3://BUCKET/…")
@@ -60,19 +66,29 @@ def open_output(output: str | None, job: str) -> Store:
                 f"{store.root}: holds {strangers[0]!r} and is not a run of ours; give another "
                 "--output"
             )
-    elif (other := job_of(read_run_json(store))) != job:
+        return store
+    recorded = _read(store)
+    if (other := _job_of(store, recorded)) != job:
         raise ValueError(
             f"--output {store.root} holds a run of pipelines.{other}, not of pipelines.{job}; give "
             "another --output"
         )
+    if not overwrite:
+        _check_release(store, recorded)
     return store
 
 
-def job_of(recorded: Mapping[str, Any]) -> str:
+def _job_of(store: Store, recorded: Mapping[str, Any]) -> str:
     """Return which job a run is of, given its `run.json`."""
-    if "job" in recorded:
-        return str(recorded["job"])
-    return next(job for option, job in _JOB_BY_OPTION.items() if option in recorded["options"])
+    options = recorded["options"]
+    by_option = next((job for option, job in _JOB_BY_OPTION.items() if option in options), None)
+    job = recorded.get("job", by_option)
+    if job not in _JOB_BY_OPTION.values():
+        raise ValueError(
+            f"{store.url(RUN_JSON)}: this release does not know the job {job!r}; use the release "
+            "that wrote the run, or start again with another --output"
+        )
+    return str(job)
 
 
 def _check_place(store: Store) -> None:
@@ -129,19 +145,51 @@ def write_run_json(
     store.create(RUN_JSON, encode(recorded))
 
 
-def read_run_json(store: Store) -> dict[str, Any]:
+def read_run_json(store: Store, needed: Sequence[str] = ()) -> dict[str, Any]:
     """Return what `write_run_json` recorded.
 
+    Args:
+        store: The run.
+        needed: Facts of its job that must be there.
+
     Raises:
-        ValueError: This is not a run directory.
+        ValueError: This is not a run directory, or it is damaged or of another contract version.
     """
+    recorded = _read(store)
+    _job_of(store, recorded)
+    _check_release(store, recorded)
+    for name in needed:
+        if name not in recorded:
+            raise ValueError(f"{store.url(RUN_JSON)} has no field {name!r}; {_START_AGAIN}")
+    return recorded
+
+
+def _read(store: Store) -> dict[str, Any]:
+    place = store.url(RUN_JSON)
     try:
-        recorded: dict[str, Any] = json.loads(store.read(RUN_JSON))
+        recorded: Any = json.loads(store.read(RUN_JSON))
     except FileNotFoundError:
         raise ValueError(
             f"{store.root}: no run.json there; start a run with python -m pipelines.filter"
         ) from None
+    except ValueError as error:
+        raise ValueError(f"{place} is not JSON ({error}); {_START_AGAIN}") from error
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("options"), dict):
+        raise ValueError(f"{place} is not the record of a run; {_START_AGAIN}")
     return recorded
+
+
+def _check_release(store: Store, recorded: Mapping[str, Any]) -> None:
+    for name, kind in _FIELDS.items():
+        if not isinstance(recorded.get(name), kind):
+            raise ValueError(f"{store.url(RUN_JSON)} has no field {name!r}; {_START_AGAIN}")
+    version = recorded["contract_version"]
+    if version != CONTRACT_VERSION:
+        raise ValueError(
+            f"{store.url(RUN_JSON)}: contract version {version}, this release writes version "
+            f"{CONTRACT_VERSION}; use the release that wrote the run, or start again with another "
+            "--output"
+        )
 
 
 def record_library_changes(store: Store, changes: Sequence[str]) -> None:

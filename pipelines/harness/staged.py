@@ -6,7 +6,6 @@ does nothing but read its markers, so a resumed job and a fresh one are the same
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +36,6 @@ _GC_MIN_AGE_REMOTE_S = 24 * 3600.0
 class StagedRun:
     """A job under way: what was planned, done and counted so far."""
 
-    values: argparse.Namespace
     launch: Launch
     progress: Progress = field(default_factory=Progress, kw_only=True)
     # Stage -> digest in force.
@@ -50,17 +48,24 @@ class StagedRun:
         """The run directory."""
         return self.launch.store
 
+    def check_fingerprint(self, now: Fingerprint) -> None:
+        """Compare a stage with what was planned for it before, and note allowed differences.
+
+        Raises:
+            ValueError: The output belongs to another run.
+        """
+        allowed = self.launch.allow_library_change
+        self.library_changes += check_fingerprint(self.store, now, allowed)
+
     def plan_stage(
         self,
-        found: Fingerprint,
+        now: Fingerprint,
         items: Iterable[planfile.Plannable] | None,
         per_file: int = planfile.ITEMS_PER_FILE,
     ) -> None:
         """Record a stage's items, unless they are recorded: then they are not looked at."""
-        self.library_changes += check_fingerprint(
-            self.store, found, self.values.allow_library_change
-        )
-        self.fingerprints[found.stage] = plan_stage(self.store, found, items, per_file)
+        self.check_fingerprint(now)
+        self.fingerprints[now.stage] = plan_stage(self.store, now, items, per_file)
 
     def run_stage(self, config: StageConfig, generation: int = 0) -> None:
         """See the items of a planned stage done, by this launcher or others."""
@@ -68,16 +73,16 @@ class StagedRun:
 
     def plan_and_run(
         self,
-        found: Fingerprint,
+        now: Fingerprint,
         config: StageConfig,
         items: Iterable[planfile.Plannable],
         per_file: int = planfile.ITEMS_PER_FILE,
         **reading: Any,
     ) -> list[Done]:
         """Plan and run a stage, and return what its items did."""
-        self.plan_stage(found, items, per_file)
+        self.plan_stage(now, items, per_file)
         self.run_stage(config)
-        return read_results(self.store, found.stage, **reading)
+        return read_results(self.store, now.stage, **reading)
 
     def check_line(self, line: Line) -> None:
         """Check a finished stage by itself and against the one before."""
@@ -87,12 +92,12 @@ class StagedRun:
     def close_stage(self, stage: str, into: int, out: int, left_out: Mapping[str, int]) -> None:
         """Check a finished stage and clean up after it."""
         self.check_line(Line(stage, into, out, dict(sorted(left_out.items()))))
-        self.collect_garbage(stage, read_results(self.store, stage))
+        self.collect_garbage(stage, read_results(self.store, stage, trim=_nothing))
 
     def collect_garbage(self, stage: str, done: Sequence[Done]) -> None:
         """Remove attempts that lost, once nobody can be writing them."""
-        winners = {each.name: each.run["attempt"] for each in done}
-        age_s = _gc_min_age_s(self.store, self.values)
+        winners = {item.name: item.run["attempt"] for item in done}
+        age_s = _gc_min_age_s(self.launch)
         commit.collect_garbage(self.store, stage, winners, age_s)
 
     def counts(self) -> dict[str, Any]:
@@ -103,8 +108,8 @@ class StagedRun:
 def total(results: Sequence[Done], name: str) -> Counter[str]:
     """Add up the items' counts under a name."""
     added: Counter[str] = Counter()
-    for each in results:
-        added.update(each.result[name])
+    for done in results:
+        added.update(done.result[name])
     return added
 
 
@@ -113,9 +118,13 @@ def shard_entry(done: Done) -> ShardEntry:
     return ShardEntry.of_result(done.name, done.generation, done.result)
 
 
-def _gc_min_age_s(store: Store, values: argparse.Namespace) -> float:
+def _nothing(result: commit.Result) -> commit.Result:
+    return {}
+
+
+def _gc_min_age_s(launch: Launch) -> float:
     """Return the age after which a losing attempt counts as dead, in seconds."""
-    if values.gc_min_age_s is not None:
-        return float(values.gc_min_age_s)
-    local = store.local_path("") is not None
+    if launch.gc_min_age_s is not None:
+        return launch.gc_min_age_s
+    local = launch.store.local_path("") is not None
     return _GC_MIN_AGE_LOCAL_S if local else _GC_MIN_AGE_REMOTE_S

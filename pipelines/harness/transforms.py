@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
+from pipelines.harness.failures import handed_on
 from pipelines.harness.worker import Work, do_item, end_with_launcher
 
 
-class DoItems(beam.PTransform):
+class DoItems(beam.PTransform[beam.Pipeline, PCollection[str]]):
     """Does the items of one stage whose numbers it was given; yields the names of done ones."""
 
     def __init__(self, work: Work, indices: Sequence[int]) -> None:
@@ -20,14 +24,15 @@ class DoItems(beam.PTransform):
         self._work = work
         self._indices = list(indices)
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[str]:
+    def expand(self, pipeline: beam.Pipeline) -> PCollection[str]:
         """Create the item numbers, spread them, do them."""
-        return (
+        names: PCollection[str] = (
             pipeline
             | "Items" >> beam.Create(self._indices, reshuffle=False)
             | "Spread" >> beam.Reshuffle()
             | "Do" >> beam.ParDo(_DoItem(self._work))
         )
+        return names
 
 
 class _DoItem(beam.DoFn):
@@ -50,19 +55,20 @@ class _DoItem(beam.DoFn):
             yield from self._finish_one()
         self._pending.append(self._pool.submit(do_item, self._work, index))
 
-    def finish_bundle(self) -> Iterator[beam.utils.windowed_value.WindowedValue]:
-        window = beam.transforms.window.GlobalWindow()
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
         while self._pending:
             for name in self._finish_one():
-                yield beam.utils.windowed_value.WindowedValue(
-                    name, window.max_timestamp(), [window]
-                )
+                yield WindowedValue(name, window.max_timestamp(), (window,))
 
     def teardown(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _finish_one(self) -> Iterator[str]:
-        name = self._pending.popleft().result()
+        try:
+            name = self._pending.popleft().result()
+        except Exception as error:
+            raise handed_on(error) from error
         if name is not None:
             self._done.inc()
             yield name

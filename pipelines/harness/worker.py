@@ -53,15 +53,21 @@ class Work:
     launcher_pid: int | None = None  # on this machine; None for remote runners
 
 
-def do_item(work: Work, index: int) -> str | None:
-    """Do one item unless it is done, and return its name; None where another launcher has it."""
+def do_item(work: Work, index: int, gate: threading.BoundedSemaphore | None = None) -> str | None:
+    """Do one item unless it is done, and return its name; None where another launcher has it.
+
+    Args:
+        work: The stage.
+        index: The item's number in the plan.
+        gate: Limits the items that run together; by default that of the process.
+    """
     store = Store(work.root)
     record = planfile.read_one(store, work.plan, index, work.per_file, work.fingerprint)
     item = ItemId(work.config.stage, record["name"], work.generation)
     if recorded(store, item, run_facts(time.time())) is not None:
         return item.item
     keeper = _keeper(work.root, work.holder, work.lease_s)
-    with _gate(work.items_at_once), keeper.hold(item, work.respect_leases) as running:
+    with gate or _gate(work.items_at_once), keeper.hold(item, work.respect_leases) as running:
         if running is None:
             return None
         if recorded(store, item, run_facts(time.time())) is not None:

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 from pipelines.metadata.files import DAMAGE, is_compressed, open_text, text_delimiter
 from pipelines.metadata.filesystems import open_input
 from pipelines.metadata.pieces import Piece
+from shards.commandline import UserError
 
 BATCH_ROWS = 65_536
 _TEXT_BLOCK = 16 << 20  # longest line that can be read, bytes
 
 
-class UnreadableError(ValueError):
+class UnreadableError(UserError):
     """A file is corrupt. `file` names it; `rows` rows of the plan are lost with it."""
 
     def __init__(self, path: str, rows: int, why: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grounding.annotated.annotations import Annotated
-    from grounding.samples import Box
+    from shards.grounded import Box
 
 IMAGE_MARK = "<image>"
 BOXES_MARK = "<boxes>"
@@ -184,34 +184,19 @@ def grounded(found: Annotated, image: str, origin: Origin) -> Record:
     Raises:
         BadRecordError: For one of the reasons of `grounding.annotated.annotations.check`.
     """
-    from grounding.annotated.annotations import check
-    from grounding.samples import BadGroundingError, BoxRow, unparsed_phrase
+    from grounding.annotated.annotations import check, grounding_of
+    from shards.grounded import BadGroundingError
 
     try:
         check(found)
     except BadGroundingError as error:
         raise BadRecordError(error.reason, error.detail) from error
-    phrases = sorted(found.phrases, key=lambda phrase: phrase.span)
-    rows = [
-        list(BoxRow(phrase.start, phrase.end, *box, 1.0))
-        for phrase in phrases
-        for box in phrase.boxes_xyxy
-    ]
-    fields: dict[str, Any] = {
-        "noun_chunks": rows,
-        "ref_exps": rows,
-        "phrases": [unparsed_phrase(found.caption, p.span, p.span).to_json() for p in phrases],
-    }
-    if any(phrase.categories for phrase in phrases):
-        fields["phrase_categories"] = [
-            [*phrase.span, list(phrase.categories)] for phrase in phrases if phrase.categories
-        ]
     known = found.width_px is not None and found.height_px is not None
     return Record(
         origin=origin,
         text=found.caption,
         images=(image,),
-        fields=fields,
+        fields=grounding_of(found).to_json(),
         size_px=(found.width_px, found.height_px) if known else None,  # type: ignore[arg-type]
     )
 

@@ -13,7 +13,6 @@ from pipelines.harness import planfile, rundir
 from pipelines.harness.items import BucketItem, PlannedShard, bucket_items, planned_shards
 from pipelines.harness.launch import Done, read_results
 from pipelines.harness.staged import StagedRun, shard_entry, total
-from pipelines.pack_job.options import SET_OPTIONS, STORE_OPTIONS
 from pipelines.pack_job.read import SIZES
 from pipelines.pack_job.settings import Request
 from shards import manifest
@@ -101,15 +100,11 @@ class PackRun(StagedRun):
 
     def write_run_json(self, command: Sequence[str]) -> None:
         """Record what this run is, unless an earlier start of it did."""
-        options = {
-            option.name: getattr(self.values, option.name)
-            for option in (*SET_OPTIONS, *STORE_OPTIONS)
-        }
         inputs = [
             {"name": unit.name, "size": unit.size, "sha256": unit.identity}
             for unit in self.request.units
         ]
-        rundir.write_run_json(self.store, "pack", command, options, {"inputs": inputs})
+        rundir.write_run_json(self.store, "pack", command, self.request.options, {"inputs": inputs})
 
     def _count(self, results: Sequence[Done]) -> None:
         for done in results:
@@ -123,4 +118,4 @@ class PackRun(StagedRun):
     def _pack_items(self) -> Iterator[PlannedShard]:
         results = read_results(self.store, "mix")
         planned = ((done.name, done.result["planned"]) for done in results)
-        return planned_shards(planned, self.values.shard_size)
+        return planned_shards(planned, self.request.mix.shard_size)

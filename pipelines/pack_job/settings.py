@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.filter_job import settings
+from pipelines.download_job.request import StoreRequest, store_spec
+from pipelines.harness.buckets import num_buckets
 from pipelines.harness.fingerprint import Fingerprint, fingerprint
 from pipelines.pack_job import units
 from pipelines.pack_job.format import Format
@@ -47,8 +48,7 @@ class Request:
     mix: MixConfig
     pack: PackConfig
     fingerprint: Fingerprint  # of the read stage
-    mix_options: dict[str, Any]
-    store_options: dict[str, Any]
+    options: dict[str, Any]  # that change the output, as `run.json` keeps them
 
     @property
     def spec(self) -> StoreSpec:
@@ -69,7 +69,7 @@ class Request:
         return fingerprint(
             "mix",
             previous=("read", previous),
-            options=self.mix_options,
+            options={name: self.options[name] for name in _MIX},
             data={},
             libraries=_LIBRARIES,
         )
@@ -79,7 +79,7 @@ class Request:
         return fingerprint(
             "pack",
             previous=("mix", previous),
-            options=self.store_options,
+            options={option.name: self.options[option.name] for option in STORE_OPTIONS},
             data={},
             libraries=(*_LIBRARIES, *_IMAGE_LIBRARIES),
         )
@@ -114,7 +114,7 @@ def request(values: argparse.Namespace) -> Request:
     for name in ("annotations", "exclude"):
         path = getattr(values, name)
         data[name] = units.file_sha256(path) if path else None
-    buckets = 1 << (sum(unit.size for unit in parts) // _BUCKET_BYTES).bit_length()
+    size = sum(unit.size for unit in parts)
     return Request(
         format=form,
         units=tuple(parts),
@@ -123,10 +123,10 @@ def request(values: argparse.Namespace) -> Request:
             options=options,
             max_images=values.max_images,
             limit=values.limit,
-            num_buckets=buckets,
+            num_buckets=num_buckets(size + 1, _BUCKET_BYTES),  # a full bucket is one too full
         ),
         mix=MixConfig(seed=values.seed, shard_size=values.shard_size),
-        pack=PackConfig(images=images, spec=settings.store_spec(values)),
+        pack=PackConfig(images=images, spec=store_spec(StoreRequest.of(vars(values)))),
         fingerprint=fingerprint(
             "read",
             previous=None,
@@ -134,8 +134,7 @@ def request(values: argparse.Namespace) -> Request:
             data=data,
             libraries=_LIBRARIES,
         ),
-        mix_options={name: counted[name] for name in sorted(_MIX)},
-        store_options={o.name: getattr(values, o.name) for o in STORE_OPTIONS},
+        options={o.name: getattr(values, o.name) for o in (*SET_OPTIONS, *STORE_OPTIONS)},
     )
 
 

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.filter_job import settings
+from pipelines.filter_job import settings, totals
+from pipelines.filter_job.totals import FilterTotals
 from pipelines.ground_job import settings as ground
-from pipelines.harness import accounting, planfile
-from pipelines.harness.accounting import AccountingError, FilterTotals, Line
+from pipelines.harness import planfile
+from pipelines.harness.accounting import AccountingError, Line
 from pipelines.harness.launch import read_results
 from pipelines.pack_job import run as pack
 from pipelines.report_page.runs import ReportedRun
@@ -38,7 +39,7 @@ _WORDS = {
 }
 _WORDS_OF_PACKING = {"mix": ("usable", "planned"), "pack": ("planned", "samples")}
 
-# Of img2dataset. It counts error messages, too, but forgets the rare ones.
+# Of img2dataset. It also counts error messages, but forgets the rare ones.
 _FAILURES = ("failed_to_download", "failed_to_resize")
 
 
@@ -53,8 +54,8 @@ class Equation:
     @property
     def reasons(self) -> list[tuple[str, int]]:
         """Why rows were left out, the commonest reason first."""
-        found = ((name, count) for name, count in self.line.left_out.items() if count)
-        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+        counted = ((name, count) for name, count in self.line.left_out.items() if count)
+        return sorted(counted, key=lambda pair: (-pair[1], pair[0]))
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,12 @@ def checks(run: ReportedRun, lines: Sequence[Line]) -> Iterator[Check]:
         yield _shards(run.manifest, lines[-1])
 
 
-def _shards(found: Manifest, last: Line) -> Check:
-    planned = sum(shard.planned for shard in found.shards)
+def _shards(run_manifest: Manifest, last: Line) -> Check:
+    planned = sum(shard.planned for shard in run_manifest.shards)
     return Check(
-        f"the shards ({len(found.shards):,}) hold {planned:,} planned rows and "
-        f"{found.samples:,} samples",
-        (planned, found.samples) == (last.into, last.out),
+        f"the shards ({len(run_manifest.shards):,}) hold {planned:,} planned rows and "
+        f"{run_manifest.samples:,} samples",
+        (planned, run_manifest.samples) == (last.into, last.out),
     )
 
 
@@ -136,14 +137,15 @@ def filter_totals(
     """Add up the done-markers of the filter stage, and compare them with the manifest's line."""
     if planfile.read_head(run.store, "filter") is None:
         return None, []
-    results = [done.result for done in read_results(run.store, "filter")]
+    done = read_results(run.store, "filter", trim=totals.without_segments)
+    results = [item.result for item in done]
     try:
-        totals = accounting.filter_totals(results)
+        counted = totals.filter_totals(results)
     except AccountingError as error:
         return None, [Check(str(error), False)]
-    found = totals.line
+    line = counted.line
     what = (
-        f"the done-markers of filter ({len(results):,}) add up to {found.into:,} selected, "
-        f"{found.out:,} kept and the same reasons"
+        f"the done-markers of filter ({len(results):,}) add up to {line.into:,} selected, "
+        f"{line.out:,} kept and the same reasons"
     )
-    return totals, [Check(what, found in lines)]
+    return counted, [Check(what, line in lines)]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from grounding.samples import BoxRow, Grounding, Span, boxes_by_span, parse
 from pipelines.report_page.samples import Origin, origin
 from pipelines.report_page.svg import Svg, element, rect
 from pipelines.report_page.thumbnails import thumbnail
 from pipelines.report_page.words import CAPTION_CHARS, shown
 from shards.access import RawSample
+from shards.grounded import BoxRow, Grounding, Span, boxes_by_span, parse
 
 COLOURS = 8
 """Classes `p0` … of the style sheet."""
@@ -76,30 +76,33 @@ def grounded_sample(raw: RawSample) -> GroundedSample:
 
 def _dropped(grounding: Grounding, boxed: Mapping[Span, Sequence[BoxRow]]) -> dict[Span, str]:
     """Return why the phrases without a box have none."""
-    spans = ((phrase, (phrase.start, phrase.end)) for phrase in grounding.phrases)
-    return {span: phrase.drop_reason or NO_BOX for phrase, span in spans if span not in boxed}
+    without = (phrase for phrase in grounding.phrases if phrase.span not in boxed)
+    return {phrase.span: phrase.drop_reason or NO_BOX for phrase in without}
 
 
 def pieces(caption: str, colours: Mapping[Span, int], dropped: Mapping[Span, str]) -> list[Piece]:
     """Cut a caption, as far as it is shown, into phrases and what is between them."""
     end_of_all = min(len(caption), CAPTION_CHARS)
-    found, at = [], 0
+    cut, at = [], 0
     for start, end in _apart([*colours], [*dropped]):
         if start >= end_of_all:
             break
         stop = min(end, end_of_all)
-        found.append(Piece(shown(caption[at:start])))
+        cut.append(Piece(shown(caption[at:start])))
         span = start, end
-        found.append(Piece(shown(caption[start:stop]), colours.get(span), dropped.get(span)))
+        cut.append(Piece(shown(caption[start:stop]), colours.get(span), dropped.get(span)))
         at = stop
     rest = shown(caption[at:end_of_all]) + ("…" if len(caption) > end_of_all else "")
-    return [piece for piece in [*found, Piece(rest)] if piece.text]
+    return [piece for piece in [*cut, Piece(rest)] if piece.text]
 
 
 def _apart(boxed: Sequence[Span], others: Sequence[Span]) -> list[Span]:
     """Choose spans that do not overlap: those with boxes first, of these the longest."""
-    ranked = [(place, start - end, start, end) for place, spans in enumerate((boxed, others))
-              for start, end in spans]  # fmt: skip
+    ranked = [
+        (place, start - end, start, end)
+        for place, spans in enumerate((boxed, others))
+        for start, end in spans
+    ]
     chosen: list[Span] = []
     for _, _, start, end in sorted(ranked):
         if all(end <= before or after <= start for before, after in chosen):
@@ -129,10 +132,12 @@ def _overlay(
 ) -> Svg:
     """Return the boxes, to be laid over the whole picture whatever its size."""
     rectangles = [
-        each
+        rectangle
         for span, rows in sorted(boxed.items())
         for row in rows
-        for each in _rectangles(row, colours[span], shown(caption[slice(*span)], _PHRASE_CHARS))
+        for rectangle in _rectangles(
+            row, colours[span], shown(caption[slice(*span)], _PHRASE_CHARS)
+        )
     ]
     return element("svg", *rectangles, viewBox="0 0 100 100", preserveAspectRatio="none")
 

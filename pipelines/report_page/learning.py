@@ -22,11 +22,10 @@ _MOST_POINTS = 600
 _SMOOTH_POINTS = 40
 _ENDS = 5  # steps whose mean is the loss at the beginning and at the end
 
-# Of an entry, what is no metric of it.
-_APART = frozenset((
-    "task", "data", "questions", "template", "shots", "skipped", "ambiguous", "unparsable",
-    "unanswered",
-))  # fmt: skip
+# Fields of an entry that are not metrics.
+_APART = frozenset(("task", "data", "questions", "template", "shots")) | frozenset(
+    ("skipped", "ambiguous", "unparsable", "unanswered")
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,15 @@ def training(folder: str) -> Training:
     steps, held_out = _read_log(Store(folder))
     if not steps:
         raise ValueError(f"--training {folder}: its {_LOG} has no step yet")
-    every = [*steps.items()]
-    losses = [(step, loss) for step, loss in every if math.isfinite(loss)]
+    points = [*steps.items()]
+    losses = [(step, loss) for step, loss in points if math.isfinite(loss)]
     thin = _thinned(losses, _MOST_POINTS)
     thick = _thinned(losses, min(_SMOOTH_POINTS, max(2, len(losses) // _ENDS)))
     return Training(
         name=shown(folder),
         steps=len(steps),
-        first=_mean([loss for _, loss in every[:_ENDS]]),
-        last=_mean([loss for _, loss in every[-_ENDS:]]),
+        first=_mean([loss for _, loss in points[:_ENDS]]),
+        last=_mean([loss for _, loss in points[-_ENDS:]]),
         loss=curve("loss in nats over steps", thin, thick, held_out),
         validations=len(held_out),
     )
@@ -108,7 +107,7 @@ def _thinned(points: Sequence[Point], most: int) -> list[Point]:
     """Return means of neighbours, so that no more than `most` points are left."""
     size = -(-len(points) // most) or 1
     groups = (points[start : start + size] for start in range(0, len(points), size))
-    return [(_mean([x for x, _ in each]), _mean([y for _, y in each])) for each in groups]
+    return [(_mean([x for x, _ in group]), _mean([y for _, y in group])) for group in groups]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -119,13 +118,13 @@ def evaluations(path: str) -> list[Evaluation]:
     """Read a file of `cogvlm.evaluate --json`.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a file.
     """
     store, name = place(path)
     try:
-        told = json.loads(store.read(name))
-        model = (told["model"] or {}).get("described") or "no model"
-        return [_evaluation(entry, str(model)) for entry in told["entries"]]
+        report = json.loads(store.read(name))
+        model = (report["model"] or {}).get("described") or "no model"
+        return [_evaluation(entry, str(model)) for entry in report["entries"]]
     except FileNotFoundError:
         raise ValueError(f"--evaluation {path}: there is no such file") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:

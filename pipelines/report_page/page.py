@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from filters import FILTERS
 from pipelines.filter_job.funnel import RuleCount, funnel
-from pipelines.harness.accounting import FilterTotals
+from pipelines.filter_job.totals import FilterTotals
 from pipelines.report_page import accounts, charts, learning
 from pipelines.report_page.accounts import Check, Equation
 from pipelines.report_page.grounded import GroundedSample, grounded_sample
@@ -62,8 +62,8 @@ class RunFacts:
     @property
     def holds(self) -> bool:
         """Whether every line adds up and every check is met."""
-        adds_up = not any(each.line.missing for each in self.equations)
-        return adds_up and all(each.holds for each in self.checks)
+        adds_up = not any(equation.line.missing for equation in self.equations)
+        return adds_up and all(check.holds for check in self.checks)
 
 
 def write_report(
@@ -89,7 +89,7 @@ def write_report(
     opened = [open_run(spec) for spec in runs]
     store, name = _target(opened[-1], output)
     learnt = None if training is None else learning.training(training)
-    results = [each for path in evaluations for each in learning.evaluations(path)]
+    results = [entry for path in evaluations for entry in learning.evaluations(path)]
     page = _render([_facts(run, samples) for run in opened], learnt, results)
     store.write(name, page.encode("utf-8", "replace"))
     return store.url(name)
@@ -107,7 +107,7 @@ def _target(last: ReportedRun, output: str | None) -> tuple[Store, str]:
 
 def _facts(run: ReportedRun, samples: int) -> RunFacts:
     equations = accounts.equations(run)
-    lines = [each.line for each in equations]
+    lines = [equation.line for equation in equations]
     totals, of_markers = accounts.filter_totals(run, lines)
     unusable: list[str] = []
     raws = _usable(run, samples, unusable)
@@ -121,7 +121,7 @@ def _facts(run: ReportedRun, samples: int) -> RunFacts:
         kept=() if is_grounded else _each(raws, kept_sample, unusable),
         grounded=_each(raws, grounded_sample, unusable) if is_grounded else (),
         unusable=tuple(unusable),
-        reasons=tuple(each for line in lines for each in reasons(run, line)),
+        reasons=tuple(reason for line in lines for reason in reasons(run, line)),
         yields=yields(run),
     )
 
@@ -138,27 +138,27 @@ def _usable(run: ReportedRun, samples: int, unusable: list[str]) -> Iterator[Raw
 def _each(
     raws: Iterable[RawSample], show: Callable[[RawSample], _Shown], unusable: list[str]
 ) -> tuple[_Shown, ...]:
-    found = []
+    pictures = []
     for raw in raws:
         try:
-            found.append(show(raw))
+            pictures.append(show(raw))
         except ValueError as error:
             unusable.append(shown(str(error)))
-    return tuple(found)
+    return tuple(pictures)
 
 
 def _funnels(run: ReportedRun, totals: FilterTotals) -> Iterator[SourceFunnel]:
     for source, counts in sorted(totals.by_source.items()):
         names = [rule["name"] for rule in run.recorded.get("rules", {}).get(source, ())]
         rules = funnel(counts, [FILTERS[name] for name in names if name in FILTERS])
-        told = tuple(each for each in rules if each.here or each.alone)
-        yield SourceFunnel(shown(source), counts.rows, counts.kept, told)
+        rejecting = tuple(rule for rule in rules if rule.here or rule.alone)
+        yield SourceFunnel(shown(source), counts.rows, counts.kept, rejecting)
 
 
 def _links(facts: Sequence[RunFacts]) -> list[Check]:
-    """Say of every run but the first whether it goes on from the one before."""
+    """Say of every run but the first whether it was made from the one before."""
     return [
-        accounts.link(before.run, after.run, [each.line for each in after.equations])
+        accounts.link(before.run, after.run, [equation.line for equation in after.equations])
         for before, after in itertools.pairwise(facts)
     ]
 
@@ -181,10 +181,10 @@ def _render(
     environment.globals |= {"percent": percent}
     links = _links(facts)
     return environment.get_template("page.html.j2").render(
-        title=", ".join(each.run.name for each in facts),
+        title=", ".join(fact.run.name for fact in facts),
         runs=facts,
         links=links,
-        holds=all(each.holds for each in facts) and all(each.holds is not False for each in links),
+        holds=all(fact.holds for fact in facts) and all(link.holds is not False for link in links),
         training=training,
         evaluations=evaluations,
     )

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters import FILTERS
+from pipelines.filter_job.totals import UNREADABLE_ROWS
 from pipelines.harness import planfile
-from pipelines.harness.accounting import UNREADABLE_ROWS, Line
+from pipelines.harness.accounting import Line
 from pipelines.report_page.runs import ReportedRun
 from pipelines.report_page.samples import Origin, origin
 from pipelines.report_page.words import shown
@@ -75,14 +76,14 @@ def reasons(run: ReportedRun, line: Line) -> list[Reason]:
     wanted = {name: count for name, count in line.left_out.items() if count}
     if files is None or not wanted:
         return []
-    found = _walk(run.store, files, {n: c for n, c in wanted.items() if n != UNREADABLE_ROWS})
+    rows_of = _walk(run.store, files, {n: c for n, c in wanted.items() if n != UNREADABLE_ROWS})
     ordered = sorted(wanted.items(), key=lambda pair: (-pair[1], pair[0]))
     return [
         Reason(
             stage=line.stage,
             name=shown(name, 60),
             count=count,
-            rows=tuple(_row(name, row) for row in found.get(name, ())),
+            rows=tuple(_row(name, row) for row in rows_of.get(name, ())),
         )
         for name, count in ordered
     ]
@@ -108,13 +109,13 @@ def _walk(
     store: Store, files: _Files, wanted: Mapping[str, int]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return up to `PER_REASON` rows of every reason."""
-    found: dict[str, list[_Ranked]] = {name: [] for name in wanted}
+    best: dict[str, list[_Ranked]] = {name: [] for name in wanted}
     for number in _by_hash(len(files.names))[:_MOST_FILES]:
-        if all(len(found[name]) >= min(PER_REASON, count) for name, count in wanted.items()):
+        if all(len(best[name]) >= min(PER_REASON, count) for name, count in wanted.items()):
             break
         for name, ranked in _read(store, files.names[number], files.column, number, [*wanted]):
-            found[name] = heapq.nsmallest(PER_REASON, [*found[name], ranked])
-    return {name: [row for _, _, row in ranked] for name, ranked in found.items()}
+            best[name] = heapq.nsmallest(PER_REASON, [*best[name], ranked])
+    return {name: [row for _, _, row in ranked] for name, ranked in best.items()}
 
 
 def _read(
@@ -139,7 +140,9 @@ def _batches(store: Store, name: str, column: str) -> Iterator[pa.RecordBatch]:
     try:
         with store.open(name) as opened:
             file = pq.ParquetFile(opened)
-            columns = [each for each in (*_COLUMNS, column) if each in file.schema_arrow.names]
+            columns = [
+                wanted for wanted in (*_COLUMNS, column) if wanted in file.schema_arrow.names
+            ]
             yield from file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(
@@ -164,7 +167,7 @@ def _hashes(file: int, first: int, count: int) -> Any:
 
 
 def _row(reason: str, row: Mapping[str, Any]) -> Rejected:
-    others = [each for each in row.get("reasons") or () if each != reason]
+    others = [other for other in row.get("reasons") or () if other != reason]
     is_withheld = not _UNSAFE.isdisjoint([reason, *others])
     visible = {} if is_withheld else row
     winner = visible.get("winner")

@@ -68,16 +68,16 @@ def open_run(spec: str) -> ReportedRun:
     """Open a finished run, also one stopped between stages, `OUT@NAME` or an img2dataset folder.
 
     Raises:
-        ValueError: It is none of these; the message says what to do.
+        ValueError: It is not one of these; the message says what to do.
     """
     root, chosen = selection.split_spec(spec)
     store = Store(root)
-    found = manifest.read(store) if store.exists(manifest.NAME) else None
-    is_empty = found is not None and chosen is None and not found.samples
+    run_manifest = manifest.read(store) if store.exists(manifest.NAME) else None
+    is_empty = run_manifest is not None and chosen is None and not run_manifest.samples
     return ReportedRun(
         spec=spec,
         store=store,
-        manifest=found,
+        manifest=run_manifest,
         recorded=rundir.read_run_json(store) if store.exists(rundir.RUN_JSON) else {},
         dataset=None if is_empty else open_dataset(spec),
     )

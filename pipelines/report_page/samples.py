@@ -87,10 +87,10 @@ def origin(key: str | None, fields: Mapping[str, Any]) -> Origin:
     """Return where a sample or a row came from; any field may be missing."""
     url = fields.get("url")
     file, row = fields.get("source_file"), fields.get("source_row")
-    told = [fields.get("source"), file, None if row is None else f"row {row}"]
+    known = [fields.get("source"), file, None if row is None else f"row {row}"]
     return Origin(
         key=shown(key),
         url=shown(url, _URL_CHARS),
         link=web_address(url),
-        place=shown(", ".join(str(each) for each in told if each is not None)),
+        place=shown(", ".join(str(part) for part in known if part is not None)),
     )

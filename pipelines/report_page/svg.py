@@ -24,10 +24,10 @@ def element(name: str, *children: str, **attributes: str | float) -> Svg:
         attributes: `_` in a name stands for `-`; one at the end keeps a name clear of Python's
             own words (`class_`).
     """
-    inner = "".join(each if isinstance(each, Svg) else escape(each) for each in children)
+    inner = "".join(child if isinstance(child, Svg) else escape(child) for child in children)
     names = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
-    told = "".join(f' {key}="{_value(value)}"' for key, value in names.items())
-    return Svg(f"<{name}{told}>{inner}</{name}>")
+    written = "".join(f' {key}="{_value(value)}"' for key, value in names.items())
+    return Svg(f"<{name}{written}>{inner}</{name}>")
 
 
 def rect(x: float, y: float, width: float, height: float, class_: str, title: str = "") -> Svg:

@@ -26,5 +26,5 @@ def thumbnail(image: bytes, side_px: int) -> str | None:
 
 def thumbnails(images: Sequence[bytes], side_px: int, most: int) -> tuple[str, ...]:
     """Return the first images of a sample that can be shown."""
-    found = (thumbnail(image, side_px) for image in images[:most])
-    return tuple(each for each in found if each is not None)
+    pictures = (thumbnail(image, side_px) for image in images[:most])
+    return tuple(picture for picture in pictures if picture is not None)

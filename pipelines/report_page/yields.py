@@ -74,7 +74,7 @@ def yields(run: ReportedRun) -> Yields | None:
         dropped=_commonest(_counts(facts, "chunks_dropped")),
         heads=tuple(
             Head(shown(word, 40), count, boxed)
-            for word, (count, boxed) in sorted(heads, key=lambda each: (-each[1][0], each[0]))
+            for word, (count, boxed) in sorted(heads, key=lambda head: (-head[1][0], head[0]))
         )[:_HEADS],
     )
 
@@ -93,5 +93,5 @@ def _counts(facts: Mapping[str, Any], name: str) -> dict[str, int]:
 
 
 def _commonest(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    found = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    return tuple((shown(name), count) for name, count in found if count)
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple((shown(name), count) for name, count in ordered if count)

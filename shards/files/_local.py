@@ -31,10 +31,10 @@ class LocalFiles:
 
     def stat(self, path: str) -> tuple[int, float] | None:
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return (found.st_size, found.st_mtime) if stat_module.S_ISREG(found.st_mode) else None
+        return (status.st_size, status.st_mtime) if stat_module.S_ISREG(status.st_mode) else None
 
     def list(self, folder: str) -> Iterator[tuple[str, int, float]]:
         try:
@@ -42,9 +42,9 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return
         for name in names:
-            found = self.stat(os.path.join(folder, name))
-            if found is not None:  # a folder, or deleted since the listing
-                yield name, *found
+            status = self.stat(os.path.join(folder, name))
+            if status is not None:  # a folder, or deleted since the listing
+                yield name, *status
 
     def folders(self, folder: str) -> Iterator[str]:
         try:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shards.commandline import UserError
 from shards.files.store import Store
 
 Result = dict[str, Any]
@@ -27,7 +28,7 @@ Result = dict[str, Any]
 _HASH_BLOCK = 1 << 20
 
 
-class ClaimVoidError(RuntimeError):
+class ClaimVoidError(UserError):
     """A claim's files are neither published nor in the attempt that it names."""
 
 

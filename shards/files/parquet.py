@@ -80,12 +80,16 @@ def read(
 
 
 def storage_schema(schema: pa.Schema) -> pa.Schema:
-    """Return the schema as it stands in files: dictionary types replaced by their values'."""
+    """Return the schema as it stands in files: dictionary types replaced by their values'.
+
+    Its metadata stays.
+    """
     return pa.schema(
         [
             field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
             for field in schema
-        ]
+        ],
+        schema.metadata,
     )
 
 

@@ -92,8 +92,8 @@ class Store:
 
     def stat(self, name: str) -> Entry | None:
         """Return size and time of a file, None where there is no such file."""
-        found = self._files.stat(self.url(name))
-        return None if found is None else Entry(name, *found)
+        size_and_time = self._files.stat(self.url(name))
+        return None if size_and_time is None else Entry(name, *size_and_time)
 
     def list(self, folder: str, suffix: str = "") -> builtins.list[Entry]:
         """Return the files directly in a folder, sorted by name; [] where it is absent.
@@ -148,10 +148,10 @@ class Store:
         waiting: deque[Future[bytes]] = deque()
         with ThreadPoolExecutor(max_workers=max(1, min(threads, len(ranges)))) as pool:
             try:
-                for each in ranges:
+                for byte_range in ranges:
                     if len(waiting) >= threads:
                         yield waiting.popleft().result()
-                    waiting.append(pool.submit(self.read_range, *each))
+                    waiting.append(pool.submit(self.read_range, *byte_range))
                 while waiting:
                     yield waiting.popleft().result()
             finally:

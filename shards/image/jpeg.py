@@ -62,8 +62,8 @@ class Survey(NamedTuple):
 def segments(data: bytes) -> Iterator[Segment]:
     """Yield the segments after SOI up to EOI, or up to where the bytes end inside one."""
     position = len(SOI)
-    while found := _MARKER.search(data, position):
-        marker, start = data[found.end() - 1], found.end()
+    while match := _MARKER.search(data, position):
+        marker, start = data[match.end() - 1], match.end()
         position = start
         if marker == _EOI:
             yield Segment(marker, start, start)

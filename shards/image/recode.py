@@ -41,7 +41,7 @@ def store(data: bytes, spec: StoreSpec) -> Stored:
     """Return the image as the spec wants it stored.
 
     Raises:
-        ImageError: For bytes that are no usable image, and ENCODE_FAILED for a size that the
+        ImageError: For bytes that are not a usable image, and ENCODE_FAILED for a size that the
             stored format cannot hold.
         ValueError: Where `resizer` is torch and torch is not installed.
     """

@@ -21,8 +21,11 @@ except ImportError as error:
 
 def resample(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Resize (H, W, 3) uint8 pixels to `size` = (width, height)."""
-    # A view of the same memory: channels-last is what the fast uint8 kernel wants.
+    # A view of the same memory: channels-last is what the fast uint8 kernel wants. torch cannot
+    # hold read-only arrays, which Pillow gives; "W" copies those, and only those.
     image_CHW = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
+    # uint8 in, uint8 out: torch rounds and clips by itself. From floats, bicubic's overshoot would
+    # wrap around at white edges where somebody forgets to clip.
     resized_CHW = torch.nn.functional.interpolate(
         image_CHW[None], size=(size[1], size[0]), mode="bicubic", antialias=True
     )[0]

@@ -226,9 +226,9 @@ def _find_box(data: bytes, path: tuple[bytes, ...]) -> tuple[int, int] | None:
     """Return the payload range of a nested box, or None where it is not there (yet)."""
     start, stop = 0, len(data)
     for wanted in path:
-        found = next((box for box in _boxes(data, start, stop) if box[0] == wanted), None)
-        if found is None:
+        inner = next((box for box in _boxes(data, start, stop) if box[0] == wanted), None)
+        if inner is None:
             return None
         # `meta` is a full box: four bytes of version and flags come first.
-        start, stop = found[1] + (4 if wanted == b"meta" else 0), found[2]
+        start, stop = inner[1] + (4 if wanted == b"meta" else 0), inner[2]
     return start, stop

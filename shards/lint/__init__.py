@@ -1,4 +1,4 @@
-"""Checks that a run keeps the contract: files, counts, checksums, captions, images, offsets.
+"""Checks that a run keeps the contract: files, counts, checksums, captions, boxes, images, offsets.
 
 Goes in: a finished run. Comes out: findings, each naming shard and key. No finding means
 that every reader of the contract may rely on it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from shards.files.parquet import storage_schema
 from shards.files.store import Store
 from shards.identity import canonical_urls, image_key, keys
 from shards.image import ImageError, decode
+from shards.lint.grounded import grounded_breaches
 from shards.lint.levels import LevelRecord, breaches, read_level_shard
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome
@@ -49,20 +51,23 @@ def lint(store: Store) -> Iterator[Finding]:
     Raises:
         ValueError: The run has no manifest, or of another contract version.
     """
-    found = manifest.read(store)
-    for shard in found.shards:
-        yield from lint_shard(store, shard, found.extension or "jpg", found.level)
-    yield from _totals(found)
+    run_manifest = manifest.read(store)
+    for shard in run_manifest.shards:
+        yield from lint_shard(store, shard, run_manifest.extension or "jpg", run_manifest.level)
+    yield from _totals(run_manifest)
 
 
-def _totals(found: Manifest) -> Iterator[Finding]:
-    for stage, line in found.counts.items():
+def _totals(run_manifest: Manifest) -> Iterator[Finding]:
+    for stage, line in run_manifest.counts.items():
         left_out = sum(line["left_out"].values())
         if line["in"] != line["out"] + left_out:
             what = f"{stage}: {line['in']} in, {line['out']} out, {left_out} left out"
             yield Finding(manifest.NAME, what)
-    if found.stage in _LAST and found.counts[found.stage]["out"] != found.samples:
-        what = f"the samples of the shards do not add up to the {found.stage}'s"
+    if (
+        run_manifest.stage in _LAST
+        and run_manifest.counts[run_manifest.stage]["out"] != run_manifest.samples
+    ):
+        what = f"the samples of the shards do not add up to the {run_manifest.stage}'s"
         yield Finding(manifest.NAME, what)
 
 
@@ -97,12 +102,12 @@ def lint_shard(
         yield Finding(f"{shard.tar} {key}", "in the tar or among the sidecar's successes, not both")
     for key in rows.keys() & records.keys():
         where = f"{shard.tar} {key}"
-        found = (
-            _sample(records[key], rows[key], extension)
+        broken_rules = (
+            _sample(records[key], rows[key], level, extension)
             if pictured
             else _of_level(records[key], rows[key], level, extension)
         )
-        yield from (Finding(where, what) for what in found)
+        yield from (Finding(where, what) for what in broken_rules)
     yield from _places(store, shard, rows)
 
 
@@ -124,7 +129,7 @@ def _sidecar_findings(shard: ShardEntry, sidecar: pa.Table) -> Iterator[Finding]
         yield Finding(shard.sidecar, "keys are not unique and in order")
 
 
-def _sample(record: Record, row: dict[str, Any], extension: str) -> Iterator[str]:
+def _sample(record: Record, row: dict[str, Any], level: str, extension: str) -> Iterator[str]:
     sample = record.sample
     if record.text != sample.caption.encode():
         yield ".txt and the caption of .json differ"
@@ -133,6 +138,8 @@ def _sample(record: Record, row: dict[str, Any], extension: str) -> Iterator[str
     raw = sample.caption if sample.caption_raw is None else sample.caption_raw
     if sample.url is not None and _key(sample.url, raw) != sample.key:
         yield "the key is not that of its URL and caption"
+    if level == "grounded":
+        yield from grounded_breaches(json.loads(record.json), sample.caption)
     yield from _stored_image(record.image, (sample.width, sample.height), extension)
 
 

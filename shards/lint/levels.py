@@ -63,15 +63,19 @@ def breaches(record: LevelRecord, level: str, extension: str) -> Iterator[str]:
 
 
 def _dialogue(record: LevelRecord) -> Iterator[str]:
-    said = record.fields.get("conversations")
-    if not isinstance(said, list) or not said or not all(isinstance(turn, dict) for turn in said):
-        yield "conversations is no list of turns"
+    turns = record.fields.get("conversations")
+    if (
+        not isinstance(turns, list)
+        or not turns
+        or not all(isinstance(turn, dict) for turn in turns)
+    ):
+        yield "conversations is not a list of turns"
         return
-    roles = [turn.get("role") for turn in said]
-    if roles != ["user", "assistant"] * (len(said) // 2) or len(said) % 2:
+    roles = [turn.get("role") for turn in turns]
+    if roles != ["user", "assistant"] * (len(turns) // 2) or len(turns) % 2:
         yield f"roles {roles}: user and assistant do not take turns"
     marks = 0
-    for number, turn in enumerate(said):
+    for number, turn in enumerate(turns):
         content = turn.get("content")
         if not isinstance(content, str):
             yield f"turn {number} has no content"
@@ -83,7 +87,7 @@ def _dialogue(record: LevelRecord) -> Iterator[str]:
         if content.count(BOXES_MARK) != len(boxes):
             yield f"turn {number} has {content.count(BOXES_MARK)} {BOXES_MARK} for {len(boxes)}"
         if not all(_is_box(box) for entry in boxes for box in entry):
-            yield f"turn {number} has a box that is none in 0..1"
+            yield f"turn {number} has a box that is not within 0..1"
     if marks not in (0, len(record.images)):
         yield f"{marks} {IMAGE_MARK} marks for {len(record.images)} images"
 
@@ -91,7 +95,7 @@ def _dialogue(record: LevelRecord) -> Iterator[str]:
 def _document(record: LevelRecord) -> Iterator[str]:
     items = record.fields.get("items")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        yield "items is no list of objects"
+        yield "items is not a list of objects"
         return
     if any((isinstance(item.get("text"), str)) == ("image" in item) for item in items):
         yield "an item that is neither text nor image, or both"
@@ -152,6 +156,6 @@ def _record(parts: Sequence[tuple[str, bytes]], where: str) -> LevelRecord:
     except (ValueError, RecursionError) as error:
         raise CorruptShardError(f"{where}: its JSON is damaged ({error})") from error
     if not isinstance(fields, dict):
-        raise CorruptShardError(f"{where}: its JSON is no object")
+        raise CorruptShardError(f"{where}: its JSON is not an object")
     images = tuple((name, data) for name, data in parts if name not in ("txt", "json"))
     return LevelRecord(images, named["txt"], fields)

@@ -20,7 +20,8 @@ from helpers.shards import toy_shards
 
 from cogvlm.checkpoints import checkpoint
 from cogvlm.model.config import Expert, ModelConfig
-from cogvlm.model.presets import debug, vila_7b
+from cogvlm.model.variants.small import debug
+from cogvlm.model.variants.vila import vila_7b
 from cogvlm.training.watch import read_log
 from examples import demo_spacy
 from examples.corpus import encoded

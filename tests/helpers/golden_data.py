@@ -21,7 +21,8 @@ from torch import Tensor
 from cogvlm.checkpoints import checkpoint
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.decoder import CogVLM
-from cogvlm.model.layout import IGNORE, Batch, Sample, collate, spans_of
+from cogvlm.model.layout import IGNORE, Batch, Sample, collate
+from scripts.verify_export import spans_of
 
 ROOT = Path(os.environ.get("GOLDEN_DIR", GOLDEN))
 

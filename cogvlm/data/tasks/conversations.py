@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from cogvlm.data.segments import Segment, Turn
+from cogvlm.data.task import Task
 from cogvlm.data.tasks.conversions import BoxTextReason, boxes_of
 from cogvlm.data.tasks.example import Example
 from cogvlm.data.tasks.fields import box_text, conversation
 from cogvlm.data.tasks.reasons import Skip, SkipReason
-from cogvlm.data.tokens import Segment, Turn
+from cogvlm.model.registry import TEMPLATES
 
 BOXES_MARK = "<boxes>"
 
@@ -22,8 +24,7 @@ def chat(example: Example) -> list[Segment]:
 
 def vqa(example: Example) -> list[Segment]:
     """Return a conversation with short answers, in the style that is kept for them."""
-    template = "vqa" if example.template == "chat" else example.template
-    return example.segments("vqa", turns(example), template)
+    return example.segments("vqa", turns(example), TEMPLATES[example.template].short)
 
 
 def grounded_vqa(example: Example) -> list[Segment]:
@@ -79,3 +80,27 @@ def _with_boxes(said: Mapping[str, Any]) -> str:
 
 def _bad(detail: str) -> NoReturn:
     raise Skip(SkipReason.BAD_CONVERSATION, detail)
+
+
+TASKS = (
+    Task(
+        name="dialogue",
+        help="A conversation; every answer is a target, boxes are written at their marks.",
+        make=chat,
+        levels=("dialogue",),
+    ),
+    Task(
+        name="vqa",
+        help="A conversation with short answers, in the template's style for them.",
+        make=vqa,
+        levels=("dialogue",),
+    ),
+    Task(
+        name="grounded_vqa",
+        help="A conversation whose questions ask for boxes where the answers have some.",
+        make=grounded_vqa,
+        levels=("dialogue",),
+        has_pool=True,
+        slot="question",
+    ),
+)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cogvlm.data.segments import Picture, Segment, Text, Turn
+from cogvlm.data.task import Task
 from cogvlm.data.tasks.example import Example
 from cogvlm.data.tasks.reasons import Skip, SkipReason
-from cogvlm.data.tokens import Picture, Segment, Text, Turn
+from cogvlm.model.registry import TEMPLATES
 
 
 def caption(example: Example) -> list[Segment]:
@@ -14,8 +16,7 @@ def caption(example: Example) -> list[Segment]:
     text = example.text()
     if example.options.caption_requests:
         return example.segments("caption", [Turn(example.question("caption"), text)])
-    template = "glm4" if example.template == "glm4" else "base"
-    return example.segments("caption", [Turn("", text)], template)
+    return example.segments("caption", [Turn("", text)], TEMPLATES[example.template].captions)
 
 
 def document(example: Example) -> list[Segment]:
@@ -56,3 +57,21 @@ def _ended(segments: list[Segment]) -> list[Segment]:
                 break
             return [*segments, replace(last, ends=True)]
     raise Skip(SkipReason.NO_TEXT)
+
+
+TASKS = (
+    Task(
+        name="caption",
+        help="Image and caption; the prompt is empty, as the base models are used.",
+        make=caption,
+        levels=("image_text", "grounded"),
+        has_pool=True,
+    ),
+    Task(
+        name="document",
+        help="Texts and images of an interleaved document in their order.",
+        make=document,
+        levels=("document",),
+    ),
+    Task(name="text", help="A text without an image.", make=text, levels=("text",)),
+)

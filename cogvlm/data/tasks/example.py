@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xxhash
-from torch import Tensor
 
-from cogvlm.data.task_options import TaskName, TaskOptions
+from cogvlm.data.segments import Segment, Turn, dialogue
+from cogvlm.data.task_options import TaskOptions
 from cogvlm.data.tasks import pools
-from cogvlm.data.tasks.pools import Language, PoolName
+from cogvlm.data.tasks.pools import Language
 from cogvlm.data.tasks.reasons import Skip, SkipReason
-from cogvlm.data.tokens import Segment, Turn, dialogue
-from shards.identity import Domain, choice
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -30,31 +31,32 @@ class Example:
     caption: str
     images: Sequence[Tensor]  # (3, size, size) each
     fields: Mapping[str, Any]  # the sample's JSON
-    template: str  # a name in tokens.TEMPLATES
+    template: str  # a name in the registry's TEMPLATES
     seed: int
     epoch: int
     options: TaskOptions = field(default_factory=TaskOptions)
 
-    def choose(self, domain: Domain, what: str, size: int) -> int:
+    def choose(self, what: str, size: int, domain: Literal["task", "prompt"] = "task") -> int:
         """Return a number below `size`, the same for the same seed, epoch, key and `what`."""
-        return self._bits(domain, what) % size
+        return self._bits(what, domain) % size
 
-    def chance(self, domain: Domain, what: str, probability: float) -> bool:
+    def chance(self, what: str, probability: float) -> bool:
         """Return whether something of that probability happens on this visit."""
-        return self._bits(domain, what) < int(probability * 2**64)
+        return self._bits(what, "task") < int(probability * 2**64)
 
     def language(self, what: str) -> Language:
         """Return the language that this visit is asked in."""
         wanted = self.options.prompt_language
         if wanted != "both":
             return wanted
-        return pools.LANGUAGES[self.choose(Domain.PROMPT, f"{what} language", 2)]
+        return pools.LANGUAGES[self.choose(f"{what} language", 2, "prompt")]
 
-    def question(self, name: PoolName, what: str = "", **slots: str) -> str:
-        """Return a wording of a pool with its slot filled."""
+    def question(self, name: str, what: str = "", **slots: str) -> str:
+        """Return a wording of a task's pool with its slot filled."""
         what = what or name
-        wordings = pools.pool(name, self.language(what), self.options.prompts)
-        return wordings[self.choose(Domain.PROMPT, what, len(wordings))].format(**slots)
+        slot = next(iter(slots), None)
+        wordings = pools.pool(name, self.language(what), self.options.prompts, slot=slot)
+        return wordings[self.choose(what, len(wordings), "prompt")].format(**slots)
 
     def text(self) -> str:
         """Return the caption.
@@ -66,29 +68,34 @@ class Example:
             raise Skip(SkipReason.NO_TEXT)
         return self.caption
 
-    def segments(
-        self, task: TaskName, turns: Sequence[Turn], template: str | None = None
-    ) -> list[Segment]:
-        """Return the segments of a dialogue, the marker of the task before every question.
+    def segments(self, task: str, turns: Sequence[Turn], template: str = "") -> list[Segment]:
+        """Return the segments of a dialogue, with `task_prefix` the task's name in its questions.
+
+        Args:
+            task: Its name.
+            turns: Questions and answers.
+            template: Another than the run's.
 
         Raises:
             Skip: Marks and images do not fit.
         """
         if self.options.task_prefix:
             turns = [
-                Turn(f"{prefix(task)}{each.question}" if each.question else "", each.answer)
-                for each in turns
+                Turn(f"{prefix(task)}{turn.question}" if turn.question else "", turn.answer)
+                for turn in turns
             ]
         try:
             return dialogue(turns, self.images, template or self.template, train=True)
         except ValueError as error:
             raise Skip(SkipReason.BAD_CONVERSATION, str(error)) from error
 
-    def _bits(self, domain: Domain, what: str) -> int:
+    def _bits(self, what: str, domain: Literal["task", "prompt"]) -> int:
+        from shards.identity import Domain, choice  # not above: it imports pyarrow
+
         word = xxhash.xxh3_64_intdigest(f"{self.key}\0{self.epoch}\0{what}".encode())
-        return int(choice(domain, self.seed, np.array([[word, 0]], np.uint64))[0])
+        return int(choice(Domain(domain), self.seed, np.array([[word, 0]], np.uint64))[0])
 
 
-def prefix(task: TaskName) -> str:
+def prefix(task: str) -> str:
     """Return what `task_prefix` puts in front of a task's questions."""
     return f"{task}: "

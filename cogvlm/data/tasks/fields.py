@@ -7,39 +7,45 @@ from typing import Any
 
 from cogvlm.data.tasks.reasons import Skip, SkipReason
 from shards import boxtext
+from shards.grounded import BadGroundingError, BoxRow
 
 _HUGE = 1e9  # no place of a caption and no coordinate is that far off
 _FAR_OUT = -1, 2  # boxes may reach over the border of an image; pixels reach further
 
 
-def box_rows(fields: Mapping[str, Any], name: str) -> list[list[float]]:
-    """Return `noun_chunks` or `ref_exps`: rows [start, end, x0, y0, x1, y1, score].
+def box_rows(fields: Mapping[str, Any], name: str) -> list[BoxRow]:
+    """Return `noun_chunks` or `ref_exps`.
+
+    Boxes may still reach over the border or be flat: training cuts and drops them.
 
     Raises:
-        Skip: They are not that.
+        Skip: They are not rows of seven finite numbers.
     """
     rows = fields.get(name) or []
-    if not isinstance(rows, list) or not all(are_numbers(row, 7) for row in rows):
-        raise Skip(SkipReason.BAD_BOXES, f"{name} is no list of rows of seven finite numbers")
-    return rows
+    if not isinstance(rows, list):
+        raise Skip(SkipReason.BAD_BOXES, f"{name} is not a list of rows")
+    try:
+        return [BoxRow.read(row) for row in rows]
+    except BadGroundingError as error:
+        raise Skip(SkipReason.BAD_BOXES, f"{name}: {error.detail}") from error
 
 
 def conversation(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the turns of a dialogue sample, none for others.
 
     Raises:
-        Skip: They are no list of objects with lists of lists of boxes.
+        Skip: They are not a list of objects with lists of lists of boxes.
     """
-    said = fields.get("conversations") or []
-    if not isinstance(said, list) or not all(isinstance(turn, dict) for turn in said):
-        raise Skip(SkipReason.BAD_CONVERSATION, "conversations is no list of objects")
-    for turn in said:
+    turns = fields.get("conversations") or []
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise Skip(SkipReason.BAD_CONVERSATION, "conversations is not a list of objects")
+    for turn in turns:
         boxes = turn.get("boxes") or []
-        if not isinstance(boxes, list) or not all(isinstance(each, list) for each in boxes):
+        if not isinstance(boxes, list) or not all(isinstance(entry, list) for entry in boxes):
             raise Skip(SkipReason.BAD_CONVERSATION, f"the boxes of a turn are {boxes!r}")
-        if not all(are_numbers(box, 4) for each in boxes for box in each):
+        if not all(are_numbers(box, 4) for entry in boxes for box in entry):
             raise Skip(SkipReason.BAD_BOXES, f"not four finite numbers each: {boxes!r}")
-    return said
+    return turns
 
 
 def box_text(boxes: Any) -> str:
@@ -62,5 +68,5 @@ def are_numbers(row: Any, size: int) -> bool:
     return (
         isinstance(row, list)
         and len(row) == size
-        and all(isinstance(each, int | float) and abs(each) < _HUGE for each in row)
+        and all(isinstance(value, int | float) and abs(value) < _HUGE for value in row)
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from cogvlm.data.segments import IMAGE_MARK, Segment, Turn
+from cogvlm.data.task import Task
 from cogvlm.data.tasks.conversions import grounded_captions, rec_of, reg_of
 from cogvlm.data.tasks.example import Example
 from cogvlm.data.tasks.pools import Language, heads
 from cogvlm.data.tasks.reasons import Skip, SkipReason
 from cogvlm.data.tasks.spans import Phrase, judged
-from cogvlm.data.tokens import IMAGE_MARK, Segment, Turn
-from shards.identity import Domain
 
 NOT_THERE: dict[Language, str] = {"en": "Not in the image.", "zh": "图中没有。"}
 
@@ -47,7 +47,7 @@ def _one_of(example: Example, task: Literal["rec", "reg"]) -> Phrase:
     usable = [phrase for phrase, reason in found if reason is None]
     if not usable:
         raise Skip(SkipReason.NO_PHRASE, ", ".join(reason for _, reason in found if reason))
-    return usable[example.choose(Domain.TASK, "phrase", len(usable))]
+    return usable[example.choose("phrase", len(usable))]
 
 
 def _missing_head(example: Example) -> str | None:
@@ -57,12 +57,39 @@ def _missing_head(example: Example) -> str | None:
     is asked, not which samples are used.
     """
     options = example.options
-    if not example.chance(Domain.TASK, "negative", options.negatives):
+    if not example.chance("negative", options.negatives):
         return None
     unsaid = [head for head, said in heads(options.prompts) if not said.search(example.caption)]
-    return unsaid[example.choose(Domain.TASK, "negative head", len(unsaid))] if unsaid else None
+    return unsaid[example.choose("negative head", len(unsaid))] if unsaid else None
 
 
 def _plain(question: str) -> str:
     """A caption may say <image>, which in a question would be the place of one."""
     return question.replace(IMAGE_MARK, "image")
+
+
+TASKS = (
+    Task(
+        name="rec",
+        help="Referring expression comprehension: a phrase in, its boxes out.",
+        make=rec,
+        levels=("grounded",),
+        has_pool=True,
+        slot="phrase",
+    ),
+    Task(
+        name="reg",
+        help="Referring expression generation: boxes in, the phrase out.",
+        make=reg,
+        levels=("grounded",),
+        has_pool=True,
+        slot="boxes",
+    ),
+    Task(
+        name="grounded_caption",
+        help="A question, and the caption with box text after each phrase.",
+        make=grounded_caption,
+        levels=("grounded",),
+        has_pool=True,
+    ),
+)

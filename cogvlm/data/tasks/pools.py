@@ -9,35 +9,32 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
-from cogvlm.data.tokens import IMAGE_MARK
+from cogvlm.data.segments import IMAGE_MARK
+from shards.suggest import suggest
 
-PoolName = Literal["rec", "reg", "grounded_caption", "grounded_vqa", "caption"]
 Language = Literal["en", "zh"]
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
-SLOTS: dict[PoolName, str | None] = {
-    "rec": "phrase",
-    "reg": "boxes",
-    "grounded_caption": None,
-    "grounded_vqa": "question",
-    "caption": None,
-}
 _HEADS = "heads.txt"
 
 
 @lru_cache(maxsize=64)
-def pool(name: PoolName, language: Language = "en", folder: str = "") -> tuple[str, ...]:
-    """Return the wordings of a pool in the order of its file; the first of `rec` is the paper's.
+def pool(
+    name: str, language: Language = "en", folder: str = "", *, slot: str | None = None
+) -> tuple[str, ...]:
+    """Return the wordings of a pool in the order of its file.
 
     Args:
-        name: What is asked.
+        name: The task that asks.
         language: In which language.
         folder: Of a user's files; those that it lacks are ours.
+        slot: What every wording must have once, in braces.
 
     Raises:
         ValueError: The file has no wording, one twice, or one without its slot.
@@ -46,7 +43,7 @@ def pool(name: PoolName, language: Language = "en", folder: str = "") -> tuple[s
     found: dict[str, int] = {}
     for number, wording in _lines(text):
         where = f"{place}, line {number}: {wording!r}"
-        if problem := _problem(wording, SLOTS[name]):
+        if problem := _problem(wording, slot):
             raise ValueError(f"{where} {problem}")
         if wording in found:
             raise ValueError(f"{where} is in line {found[wording]} already; remove one")
@@ -76,26 +73,30 @@ def heads(folder: str = "") -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple(found)
 
 
-def check(folder: str) -> None:
+def check(folder: str, slots: Mapping[str, str | None]) -> None:
     """Read every pool.
+
+    Args:
+        folder: Of a user's files; empty: ours are read.
+        slots: The pools, and what each one's wordings must have.
 
     Raises:
         ValueError: One cannot be used, or the user's folder has no file that is known.
     """
-    names = {f"{name}.{language}.txt" for name in SLOTS for language in LANGUAGES} | {_HEADS}
+    names = {f"{name}.{language}.txt" for name in slots for language in LANGUAGES} | {_HEADS}
     if folder:
         if not Path(folder).is_dir():
-            raise ValueError(f"--prompts {folder} is no folder")
-        files = {each.name for each in Path(folder).glob("*.txt")}
+            raise ValueError(f"--prompts {folder} is not a folder")
+        files = {file.name for file in Path(folder).glob("*.txt")}
         if unknown := sorted(files - names):
-            known = ", ".join(sorted(names))
-            raise ValueError(f"--prompts {folder}: {unknown[0]} is no pool; known: {known}")
+            hint = suggest(unknown[0], sorted(names))
+            raise ValueError(f"--prompts {folder}: {unknown[0]} is not a pool; {hint}")
         if not files:
             known = ", ".join(sorted(names))
             raise ValueError(f"--prompts {folder} has no pool; it may have {known}")
-    for name in SLOTS:
+    for name, slot in slots.items():
         for language in LANGUAGES:
-            pool(name, language, folder)
+            pool(name, language, folder, slot=slot)
     heads(folder)
 
 
@@ -138,4 +139,4 @@ def _mention(word: str) -> str:
     return f"{re.escape(word)}(?![a-z])" if word.isascii() else re.escape(word)
 
 
-__all__ = ["LANGUAGES", "SLOTS", "Language", "PoolName", "check", "heads", "pool"]
+__all__ = ["LANGUAGES", "Language", "check", "heads", "pool"]

@@ -12,15 +12,14 @@ from typing import Any, Literal
 
 from cogvlm.data.task_options import GroundingUnits
 from cogvlm.data.tasks.example import Example
-from cogvlm.data.tasks.fields import are_numbers, box_rows, box_text
+from cogvlm.data.tasks.fields import box_rows, box_text
 from cogvlm.data.tasks.reasons import Skip, SkipReason
 from shards.ambiguity import AmbiguityReason, ambiguous, phrase_at
-from shards.phrases import Phrase as Record
+from shards.grounded import BadGroundingError, BoxRow, Span, boxes_by_span, check_spans
+from shards.grounded import Phrase as Record
 
 MAX_BOXES = 10  # of one phrase, the best first
 _ROWS: dict[GroundingUnits, str] = {"chunks": "noun_chunks", "expressions": "ref_exps"}
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ def phrases(
     """Return the phrases of a grounded sample that have a box with an area, by start and length.
 
     Raises:
-        Skip: A row of boxes is none, or of no part of the caption.
+        Skip: A row of boxes is malformed, or not of a part of the caption.
     """
-    found = _boxed(fields, caption, units)
-    return _outermost(found) if units == "expressions" else found
+    boxed = _boxed(fields, caption, units)
+    return _outermost(boxed) if units == "expressions" else boxed
 
 
 def recs(example: Example) -> list[Phrase]:
@@ -63,100 +62,89 @@ def judged(
     """
     whole, units = example.text(), example.options.grounding_units
     # Those inside another are not asked for, but are twins of those that are.
-    every = _boxed(example.fields, example.caption, units)
-    boxed = {(each.start, each.end): each.boxes_xyxy for each in every}
-    said = _records(example.fields, example.caption, units)
-    boxes = [boxed.get(span, ()) for span in said]
-    reasons = dict(zip(said, ambiguous([*said.values()], whole, boxes, task), strict=True))
+    all_boxed = _boxed(example.fields, example.caption, units)
+    boxed = {(phrase.start, phrase.end): phrase.boxes_xyxy for phrase in all_boxed}
+    records = _records(example.fields, example.caption, units)
+    boxes = [boxed.get(span, ()) for span in records]
+    reasons = dict(zip(records, ambiguous([*records.values()], whole, boxes, task), strict=True))
     if example.options.keep_ambiguous:
-        reasons = dict.fromkeys(said)
-    usable = _outermost(every) if units == "expressions" else every
+        reasons = dict.fromkeys(records)
+    usable = _outermost(all_boxed) if units == "expressions" else all_boxed
     return [(phrase, reasons[phrase.start, phrase.end]) for phrase in usable]
 
 
-def apart(found: Sequence[Phrase]) -> list[Phrase]:
+def apart(phrases: Sequence[Phrase]) -> list[Phrase]:
     """Return phrases that do not overlap, those with most boxes first, then longest, then first."""
 
     def value(phrase: Phrase) -> tuple[int, int, int]:
         return -len(phrase.boxes_xyxy), phrase.start - phrase.end, phrase.start
 
     taken: list[Phrase] = []
-    for phrase in sorted(found, key=value):
+    for phrase in sorted(phrases, key=value):
         if all(phrase.end <= other.start or other.end <= phrase.start for other in taken):
             taken.append(phrase)
     return sorted(taken, key=lambda phrase: phrase.start)
 
 
 def _boxed(fields: Mapping[str, Any], caption: str, units: GroundingUnits) -> list[Phrase]:
-    boxes: dict[Span, list[list[float]]] = {}
-    for span, row in _rows(fields, caption, units):
-        if box_text([row[2:6]]):
-            boxes.setdefault(span, []).append(row[2:])
+    rows = _rows(fields, caption, units)
+    with_area = [row for row in rows if box_text([row.box_xyxy])]
     return [
-        Phrase(
-            start,
-            end,
-            tuple(
-                (box[0], box[1], box[2], box[3])
-                for box in sorted(rows, key=lambda row: -row[4])[:MAX_BOXES]
-            ),
-        )
-        for (start, end), rows in sorted(boxes.items())
+        Phrase(*span, tuple(row.box_xyxy for row in best[:MAX_BOXES]))
+        for span, best in sorted(boxes_by_span(with_area).items())
     ]
 
 
-def _rows(
-    fields: Mapping[str, Any], caption: str, units: GroundingUnits
-) -> list[tuple[Span, list[float]]]:
-    """Return the rows of boxes with their spans."""
-    found = []
-    for row in box_rows(fields, _ROWS[units]):
-        start, end = int(row[0]), int(row[1])
-        if not 0 <= start < end <= len(caption):
-            where = f"a phrase at {start}..{end} in a caption of {len(caption)} characters"
-            raise Skip(SkipReason.BAD_BOXES, where)
-        found.append(((start, end), row))
-    return found
+def _rows(fields: Mapping[str, Any], caption: str, units: GroundingUnits) -> list[BoxRow]:
+    """Return the rows of boxes; their spans are parts of the caption."""
+    rows = box_rows(fields, _ROWS[units])
+    try:
+        check_spans([row.span for row in rows], caption)
+    except BadGroundingError as error:
+        raise Skip(SkipReason.BAD_BOXES, f"a phrase at {error.detail}") from error
+    return rows
 
 
-def _outermost(found: Sequence[Phrase]) -> list[Phrase]:
+def _outermost(phrases: Sequence[Phrase]) -> list[Phrase]:
     """Return the phrases that lie inside no other."""
 
     def is_inside(inner: Phrase, outer: Phrase) -> bool:
         return inner is not outer and outer.start <= inner.start and inner.end <= outer.end
 
-    return [each for each in found if not any(is_inside(each, other) for other in found)]
+    return [inner for inner in phrases if not any(is_inside(inner, outer) for outer in phrases)]
 
 
 def _records(fields: Mapping[str, Any], caption: str, units: GroundingUnits) -> dict[Span, Record]:
     """Return all phrases of the caption by their spans, made up where only a span is known."""
-    found = {span: phrase_at(caption, *span) for span, _ in _rows(fields, caption, "chunks")}
-    found |= {(each.start, each.end): each for each in _kept_records(fields, caption)}
+    records = {row.span: phrase_at(caption, *row.span) for row in _rows(fields, caption, "chunks")}
+    records |= {record.span: record for record in _kept_records(fields, caption)}
     if units == "expressions":
-        expressions = {span for span, _ in _rows(fields, caption, units)}
-        found = _as_expressions(found.values(), expressions, caption)
-    return dict(sorted(found.items()))
+        expressions = {row.span for row in _rows(fields, caption, units)}
+        records = _as_expressions(records.values(), expressions, caption)
+    return dict(sorted(records.items()))
 
 
 def _kept_records(fields: Mapping[str, Any], caption: str) -> list[Record]:
     """Return what the sample's `phrases` say; those that say nothing usable are passed over."""
-    others = fields.get("phrases")
-    found = []
-    for each in others if isinstance(others, list) else ():
-        pair: list[Any] = [each.get("start"), each.get("end")] if isinstance(each, dict) else []
-        if not are_numbers(pair, 2) or not 0 <= pair[0] < pair[1] <= len(caption):
-            continue
-        record = phrase_at(caption, int(pair[0]), int(pair[1]))
-        head, part = each.get("head_lemma"), each.get("root_pos")
-        if head and isinstance(head, str):
-            record = replace(record, head_lemma=head)
-        if part and isinstance(part, str):
-            record = replace(record, root_pos=part)
-        around = [each.get("expr_start"), each.get("expr_end")]
-        if are_numbers(around, 2) and 0 <= around[0] < around[1] <= len(caption):
-            record = replace(record, expr_start=int(around[0]), expr_end=int(around[1]))
-        found.append(record)
-    return found
+    phrases = fields.get("phrases")
+    records = []
+    for phrase in phrases if isinstance(phrases, list) else ():
+        match phrase:
+            case {"start": int(start), "end": int(end)} if 0 <= start < end <= len(caption):
+                records.append(_completed(phrase, phrase_at(caption, start, end), caption))
+    return records
+
+
+def _completed(phrase: Mapping[str, Any], by_rule: Record, caption: str) -> Record:
+    """Return a phrase with what is not known of it by rule, or all by rule where some is wrong.
+
+    Other people's samples may have no more than a span; a twin is a twin all the same.
+    """
+    known = {name: value for name, value in phrase.items() if value not in (None, "")}
+    try:
+        return Record.read({**by_rule.to_json(), **known}, caption)
+    except BadGroundingError:
+        return by_rule
 
 
 def _as_expressions(
@@ -167,19 +155,19 @@ def _as_expressions(
     The head stays the chunk's: the last word of "a dog on a lawn" is not what it is about. An
     expression begins with its chunk, so where no record says which one it is of, that is the one.
     """
-    found: dict[Span, Record] = {}
+    by_span: dict[Span, Record] = {}
     unknown = []  # chunks of which nobody says whether they have an expression
     for record in chunks:
-        if record.expr_start is not None and record.expr_end is not None:
-            found[record.expr_start, record.expr_end] = record
+        if record.expr_start is not None:
+            by_span[record.expression] = record
         else:
             unknown.append(record)
     by_start = {record.start: record for record in unknown}
-    for span in expressions - {*found}:
-        found[span] = by_start.get(span[0]) or phrase_at(caption, *span)
-    starts = {start for start, _ in found}
-    found |= {(each.start, each.end): each for each in unknown if each.start not in starts}
+    for span in expressions - {*by_span}:
+        by_span[span] = by_start.get(span[0]) or phrase_at(caption, *span)
+    starts = {start for start, _ in by_span}
+    by_span |= {record.span: record for record in unknown if record.start not in starts}
     return {
         (start, end): replace(record, start=start, end=end)
-        for (start, end), record in found.items()
+        for (start, end), record in by_span.items()
     }

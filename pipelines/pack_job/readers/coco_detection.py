@@ -17,7 +17,7 @@ from pipelines.pack_job.records import Bad, Record
 
 if TYPE_CHECKING:
     from grounding.annotated.annotations import Annotated, Rejected
-    from grounding.samples import Box
+    from shards.grounded import Box
 
 
 def coco_detection(unit: Unit, options: ReadOptions) -> Iterator[Record | Bad]:
@@ -62,7 +62,7 @@ def _of_image(
         joined,
         relative_box,
     )
-    from grounding.samples import BadGroundingError
+    from shards.grounded import BadGroundingError
 
     image_id, width, height = str(image["id"]), int(image["width"]), int(image["height"])
     by_kind: dict[int, list[Box]] = {}

@@ -25,7 +25,7 @@ from pipelines.pack_job.records import (
 )
 
 if TYPE_CHECKING:
-    from grounding.samples import Box
+    from shards.grounded import Box
 
 BOX_FORMATS = ("xyxy_px", "xywh_px", "xyxy_1", "xyxy_1000")
 
@@ -112,7 +112,7 @@ def to_share(box: Sequence[float], box_format: str, size_px: tuple[int, int]) ->
         BadRecordError: `box_outside`, `box_corners` or `box_empty`.
     """
     from grounding.annotated.annotations import relative_box
-    from grounding.samples import BadGroundingError
+    from shards.grounded import BadGroundingError
 
     try:
         if box_format == "xywh_px":

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from cogvlm.model.config import ModelConfig, Rope, RopeScaling, Vision
-from cogvlm.model.presets import debug
+from cogvlm.model.variants.small import debug
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama2": {},

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from cogvlm.data import tasks
-from cogvlm.data.task_options import TaskName
+from cogvlm.data.segments import Picture, Text
 from cogvlm.data.tasks import Example, Skip, SkipReason, TaskOptions
-from cogvlm.data.tokens import Picture, Text
 
 WHERE, WHAT, GROUND = (tasks.pool(name) for name in ("rec", "reg", "grounded_caption"))
 
@@ -60,7 +59,7 @@ def turns(*contents: str, boxes: Mapping[int, Any] | None = None) -> list[dict[s
     return said
 
 
-def told(task: TaskName, given: Example) -> str:
+def told(task: str, given: Example) -> str:
     """Return a sequence as text: image numbers in <>, targets in {}, their ends as |."""
     return "".join(map(written, tasks.make(task, given)))
 
@@ -72,7 +71,7 @@ def written(segment: Text | Picture) -> str:
     return f"{{{segment.text}{'|' * segment.ends}}}" if segment.target else segment.text
 
 
-def skipped(task: TaskName, given: Example) -> tuple[SkipReason, str]:
+def skipped(task: str, given: Example) -> tuple[SkipReason, str]:
     with pytest.raises(Skip) as caught:
         tasks.make(task, given)
     return caught.value.reason, caught.value.detail

@@ -12,7 +12,7 @@ from cogvlm.model import init
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.decoder import CogVLM
 from cogvlm.model.layout import IGNORE, Sample
-from cogvlm.model.presets import debug
+from cogvlm.model.variants.small import debug
 
 IMAGE = object()
 

@@ -24,7 +24,7 @@ from cogvlm.evaluation import answering, verify
 from cogvlm.evaluation.questions import Task, ask
 from cogvlm.model.decoder import CogVLM
 from cogvlm.model.layout import Sample, collate
-from cogvlm.model.presets import debug
+from cogvlm.model.variants.small import debug
 from shards import SampleReader, open_dataset
 from shards.image import decode
 
@@ -244,7 +244,10 @@ def test_what_was_trained_on_is_counted(
         (["--data", "rec={folder}/grounded", "--limit", "0"], "--limit is 0"),
         (["--data", "rec={folder}/grounded", "--json", "no/such/x"], "its folder does not exist"),
         (["--data", "rec={folder}/grounded", "--step", "3"], "is no training run"),
-        (["--data", "rec={folder}/grounded", "--template", "odd"], "--template odd: known are"),
+        (
+            ["--data", "rec={folder}/grounded", "--template", "odd"],
+            "odd is unknown; known: base",
+        ),
         (["--data", "caption={folder}/grounded", "--blind", "constant"], "nothing for caption"),
         (["--data", "perplexity={folder}/grounded", "--shots", "1"], "takes neither --shots"),
     ],

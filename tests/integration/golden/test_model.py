@@ -10,12 +10,13 @@ import pytest
 import torch
 from helpers.golden_data import batch_of, has, is_cogvlm, is_glm, load_case, model_of, parameters
 
-from cogvlm.checkpoints import names as recipes
+from cogvlm.checkpoints.names import to_glm4v
 from cogvlm.model.cache import Cache
 from cogvlm.model.decoder import CogVLM
 from cogvlm.model.expert import join, split
 from cogvlm.model.generation import Sampling, generate
-from cogvlm.model.layout import IGNORE, Sample, collate, spans_of, step
+from cogvlm.model.layout import IGNORE, Sample, collate, step
+from scripts.verify_export import spans_of
 
 TOLERANCE = {"rtol": 0, "atol": 1e-5}
 CASES = parameters(
@@ -183,7 +184,7 @@ def test_glm4v(path: Path) -> None:
     torch.testing.assert_close(total / count, case["loss"], rtol=0, atol=1e-6)
     (total / count).backward()
     grads = {name: parameter.grad for name, parameter in model.named_parameters()}
-    for name, recipe in recipes.to_glm4v(grads).items():
+    for name, source in to_glm4v(grads).items():
         if f"grad.{name}" in case:
-            actual = recipe.make(*(grads[source] for source in recipe.sources))
+            actual = source.make(*(grads[ours] for ours in source.names))
             close(actual, case[f"grad.{name}"], name)

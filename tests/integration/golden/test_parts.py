@@ -13,21 +13,21 @@ from helpers.golden_data import load_case, parameters
 from PIL import Image
 from safetensors.torch import load_file
 
-from cogvlm.checkpoints import names as recipes
+from cogvlm.checkpoints.names import from_tower
 from cogvlm.checkpoints.tensors import FileReader
 from cogvlm.data.pixels import preprocess
-from cogvlm.model import vision
+from cogvlm.model import eva
 from cogvlm.model.config import Vision
-from cogvlm.model.presets import debug
 from cogvlm.model.rope import rotate, tables
+from cogvlm.model.variants.small import debug
 
 EVA = parameters("case.safetensors", "timm_model.safetensors")
 ROPE = parameters("rope.safetensors")
 IMAGES = parameters("expected.safetensors")
 
 
-def tower_of(path: Path) -> tuple[vision.PatchEmbedding, vision.VisionTransformer, dict]:
-    """Map the timm weights beside a case by our recipes; returns the parts and their weights."""
+def tower_of(path: Path) -> tuple[eva.PatchEmbedding, eva.VisionTransformer, dict]:
+    """Map the timm weights beside a case by our names; returns the parts and their weights."""
     told = json.loads((path.parent / "config.json").read_text())
     sizes = Vision(
         image_size=told["img_size"],
@@ -40,13 +40,13 @@ def tower_of(path: Path) -> tuple[vision.PatchEmbedding, vision.VisionTransforme
     )
     config = debug()
     object.__setattr__(config, "vision", sizes)
-    embedding, blocks = vision.PatchEmbedding(sizes), vision.VisionTransformer(sizes)
+    embedding, blocks = eva.PatchEmbedding(sizes), eva.VisionTransformer(sizes)
     names = [f"model.vision.patch_embedding.{name}" for name in embedding.state_dict()]
     names += [f"model.vision.transformer.{name}" for name in blocks.state_dict()]
     reader = FileReader(path.parent / "timm_model.safetensors")
     mapped = {
-        name.removeprefix("model.vision."): recipe.make(*map(reader.get, recipe.sources))
-        for name, recipe in recipes.from_tower(names, config, reader.names()).items()
+        name.removeprefix("model.vision."): source.make(*map(reader.get, source.names))
+        for name, source in from_tower(names, config, reader.names()).items()
     }
     return embedding, blocks, mapped
 
@@ -76,11 +76,11 @@ def test_position_resize(path: Path) -> None:
     case = load_case(path)
     (small,) = (name for name in case if re.fullmatch(r"pos\d+_in", name))
     (large,) = (name for name in case if re.fullmatch(r"pos\d+_out", name))
-    actual = vision.resize_positions(case[small], int(re.findall(r"\d+", large)[0]))
+    actual = eva.resize_positions(case[small], int(re.findall(r"\d+", large)[0]))
     torch.testing.assert_close(actual, case[large], rtol=0, atol=1e-5)
     (resized,) = (name for name in case if name.startswith("pos_embed_"))
     table = load_file(path.parent / "timm_model.safetensors")["pos_embed"][0]
-    actual = vision.resize_positions(table, int(resized.rpartition("x")[2]))
+    actual = eva.resize_positions(table, int(resized.rpartition("x")[2]))
     torch.testing.assert_close(actual, case[resized], rtol=0, atol=1e-5)
 
 

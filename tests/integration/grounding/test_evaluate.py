@@ -169,7 +169,7 @@ def test_against_grit(tmp_path: Path, gold: Path, capsys):
         (["--predictions", "{other}"], "has no sample of"),
         (["--detector", "yolo:x"], "no detector 'yolo:x'"),
         (["--against", "coco", "f"], "the only form is grit"),
-        (["--against", "grit", "{gold}/none"], "no readable parquet"),
+        (["--against", "grit", "{gold}/none"], "not a readable parquet"),
         (["--predictions", "{gold}", "--thresholds", "x"], "must be numbers"),
         (["--predictions", "{gold}/none"], "no such folder"),
         (["--detector", "blobs", "--batch", "0"], "batch of 0"),
@@ -275,9 +275,9 @@ def labelled(folder: Path, gold: Path) -> Path:
     for sample in samples(open_grounded(gold)):
         found = sorted(sample.grounding.phrases, key=lambda each: each.start)
         records = [each.to_json() for each in found]
-        asked = [(each.start, each.end) for each in found if each.drop_reason is None]
+        spans = [phrase.span for phrase in found]
         boxes = [
-            {"phrase": asked.index(row.span), **_sides(box), "score": score}
+            {"phrase": spans.index(row.span), **_sides(box), "score": score}
             for row in sample.grounding.noun_chunks
             for box, score in ((row.box_xyxy, 0.9), ((0, 0, 0.01, 0.01), 0.3))
         ]

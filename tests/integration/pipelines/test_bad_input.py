@@ -42,7 +42,7 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def filtered(output: Path, *flags: str) -> tuple[int, str]:
-    return jobs.run([f"--output={output}", "--metadata_only", "--rejects=all", *flags])
+    return jobs.run([f"--output={output}", "--stop_after=filter", "--rejects=all", *flags])
 
 
 def refused(output: Path, *flags: str) -> str:

@@ -39,7 +39,7 @@ def rows(first: int, last: int) -> pa.Table:
 
 
 def filtered(output: Path, *flags: str) -> tuple[int, str]:
-    return jobs.run([f"--output={output}", "--metadata_only", *flags])
+    return jobs.run([f"--output={output}", "--stop_after=filter", *flags])
 
 
 def told(output: Path, *flags: str) -> str:
@@ -96,7 +96,7 @@ def test_sample_has_its_own_domain(metadata: Path, tmp_path: Path) -> None:
     parts = [pq.read_table(part, columns=["url"]) for part in (tmp_path / "kept").glob("*")]
     table = pa.concat_tables(parts)["url"].combine_chunks()
     hashes = identity.url_hashes(table, identity.canonical_urls(table))
-    for domain in (identity.Domain.BUCKET, identity.Domain.ORDER, identity.Domain.HOLDOUT):
+    for domain in (identity.Domain.BUCKET, identity.Domain.ORDER, identity.Domain.REJECT_SAMPLE):
         share = np.mean(identity.choice(domain, 0, identity.hash_words(hashes)) & np.uint64(1))
         assert 0.35 < share < 0.65, domain
 
@@ -182,13 +182,6 @@ def test_files_with_and_without_scores_are_not_kept_alike(tmp_path: Path) -> Non
     assert "1 of the 2 files of source 'generic'" in told(tmp_path / "run", *flags)
 
 
-@pytest.mark.parametrize("how", ["defer", "join"])
-def test_what_no_stage_could_decide_is_refused_at_once(how: str, tmp_path: Path) -> None:
-    pq.write_table(rows(0, 20).drop_columns(["nsfw_score"]), tmp_path / "a.parquet")
-    said = told(tmp_path / "run", f"--input={tmp_path}/a.parquet", f"--nsfw_missing={how}")
-    assert f"--nsfw_missing {how}" in said and "use keep or drop" in said
-
-
 def test_nsfw_missing_does_not_touch_a_source_with_scores(metadata: Path, tmp_path: Path) -> None:
     assert filtered(tmp_path, f"--input={metadata}", "--nsfw_missing=drop")[0] == 0
     assert jobs.counts(tmp_path)["filter"]["out"] == ROWS
@@ -210,6 +203,9 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--max_unreadable=-1",), "--max_unreadable: -1 is negative"),
     (("--lease_s=0",), "--lease_s: 0 is not a time"),
     (("--nsfw_missing=maybe",), "--nsfw_missing: invalid choice: 'maybe'"),
+    (("--nsfw_missing=defer",), "invalid choice: 'defer' (choose from 'keep', 'drop')"),
+    (("--nsfw_missing=join",), "invalid choice: 'join' (choose from 'keep', 'drop')"),
+    (("--metadata_only",), "no such option: --metadata_only; did you mean --stop_after filter?"),
     (("--runner=DaskRunner",), "DaskRunner drops finish_bundle output"),
     (("--runner", "apache_beam.runners.dask.dask_runner.DaskRunner"), "DaskRunner drops"),
     (("--num_tasks=2", "--task_index=2"), "--task_index 2 with --num_tasks 2: give an index"),

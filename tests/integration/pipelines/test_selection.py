@@ -38,7 +38,7 @@ def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     def job(*flags: str) -> Path:
         inputs = [f"--input={source}={folder / source}" for source in SOURCES]
         output = tmp_path_factory.mktemp("run") / "out"
-        return run_filter(output, *inputs, "--metadata_only", f"--seed={SEED}", *flags)
+        return run_filter(output, *inputs, "--stop_after=filter", f"--seed={SEED}", *flags)
 
     return job
 

@@ -72,14 +72,13 @@ def chosen(
     exact: bool = False,
     seed: int = 3,
     shards: int = 1,
-    min_boxes: int = 1,
 ) -> set[str]:
     """Return the keys that a selection keeps, made shard by shard."""
     u = ranks(keys, seed)
     parts = np.array_split(np.arange(len(keys)), shards)
     tables = []
     for part in parts:
-        tables.append(Histogram.empty(min_boxes))
+        tables.append(Histogram.empty())
         tables[-1].add(u[part], boxes[part])
     found = cut(reduce(add, reversed(tables)), target, policy=policy, exact=exact)
     if exact:
@@ -110,13 +109,12 @@ def test_neither_order_nor_shards_show(policy, exact):
         assert mixed == expected
 
 
-@pytest.mark.parametrize("min_boxes", [1, 2, 3])
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_sets_are_nested_as_the_target_grows(policy, exact, min_boxes):
+def test_sets_are_nested_as_the_target_grows(policy, exact):
     keys, boxes = population(3000)
     sets = [
-        chosen(keys, boxes, target, policy, exact=exact, min_boxes=min_boxes)
+        chosen(keys, boxes, target, policy, exact=exact)
         for target in [*range(50, 150), *range(200, 3400, 150)]
     ]
     assert all(one <= other for one, other in itertools.pairwise(sets))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import gpu_train, measure
-from cogvlm.model import presets
+from cogvlm.model.variants.small import debug
 
 
 def test_without_cuda_one_line_says_why(monkeypatch, capsys):
@@ -49,7 +49,7 @@ def test_an_unknown_card_asks_for_its_peak(monkeypatch, capsys):
 
 
 def test_the_slice_is_the_largest_that_fits():
-    whole = presets.debug()
+    whole = debug()
     config = replace(whole, num_layers=8, vision=replace(whole.vision, num_layers=16))
     assert gpu_train.largest_slice(config, 1e12, 2) == (8, 16)
     layers, blocks = gpu_train.largest_slice(config, 33e6, 2)

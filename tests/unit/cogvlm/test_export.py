@@ -9,7 +9,9 @@ import pytest
 from cogvlm.checkpoints import official_config
 from cogvlm.export import config_files
 from cogvlm.model.config import Attn, Expert, Position, Projector
-from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, debug, preset
+from cogvlm.model.presets import preset
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
+from cogvlm.model.variants.small import debug
 
 
 def config_of(name: str, engine: str) -> dict:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from grounding.align import BoxOutcome, LabelRules, Labels, align
 from grounding.detector import Detection
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 LEFT, RIGHT = (0.1, 0.2, 0.3, 0.4), (0.5, 0.5, 0.9, 0.8)
 NAN, INF = float("nan"), float("inf")
@@ -121,11 +121,11 @@ def test_numbers_are_short_and_within_the_image():
 
 def test_dropped_phrases_were_never_looked_for():
     phrases = [phrase(0, 2, drop_reason="pronoun"), phrase(4, 9), phrase(10, 12, drop_reason="x")]
-    found = labels([(LEFT, 0.9)], phrases=phrases)
-    assert found.outcomes == [[], ["kept"], []]
-    assert found.noun_chunks == [[4, 9, *LEFT, 0.9]]
-    for wrong in ([], [[(LEFT, 0.9)]] * 3):
-        with pytest.raises(ValueError, match=rf"{len(wrong)} detections for 1 phrases .*of 3"):
+    aligned = labels([], [(LEFT, 0.9)], [], phrases=phrases)
+    assert aligned.outcomes == [[], ["kept"], []]
+    assert aligned.noun_chunks == [[4, 9, *LEFT, 0.9]]
+    for wrong in ([], [[(LEFT, 0.9)]]):
+        with pytest.raises(ValueError, match=rf"{len(wrong)} detections for 3 phrases"):
             labels(*wrong, phrases=phrases)
 
 

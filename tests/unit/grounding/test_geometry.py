@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grounding.geometry import area, by_score, clip, iou, nms, nms_per_phrase
+from grounding.geometry import area, by_score, iou, nms
 
 QUARTER, HALF, WHOLE = [0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 1.0]
 FAR, FLAT, TURNED = [0.75, 0.75, 1.0, 1.0], [0.2, 0.2, 0.2, 0.9], [0.5, 0.5, 0.0, 0.0]
@@ -40,11 +40,6 @@ def test_overlaps_of_many():
     assert iou([], [QUARTER]).shape == (0, 1)
 
 
-def test_boxes_are_cut_to_the_image():
-    assert clip([[-0.5, 0.2, 1.5, 0.4]]).tolist() == [[0, 0.2, 1, 0.4]]
-    assert area(clip([[1.2, 0.2, 1.5, 0.4]])).tolist() == [0]
-
-
 def test_equal_scores_stay_in_their_order():
     assert by_score([0.5, 0.9, 0.5, 0.9]).tolist() == [1, 3, 0, 2]
 
@@ -64,12 +59,6 @@ def test_equal_scores_stay_in_their_order():
 )
 def test_the_weaker_of_two_alike_goes(boxes, scores, max_iou, expected):
     assert nms(boxes, scores, max_iou).tolist() == expected
-
-
-def test_phrases_may_share_a_box_if_each_is_looked_at_alone():
-    boxes, scores = [QUARTER, QUARTER, QUARTER, FAR], [0.7, 0.9, 0.8, 0.7]
-    assert nms_per_phrase(boxes, scores, [0, 1, 1, 0], 0.5).tolist() == [1, 0, 3]
-    assert nms_per_phrase([], [], [], 0.5).tolist() == []
 
 
 def test_what_stays_does_not_depend_on_the_order_of_different_scores():

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from shards.ambiguity import AmbiguityOptions, AmbiguityReason, ambiguous, named_boxes, phrase_at
+from shards.ambiguity import AmbiguityReason, ambiguous, phrase_at
 from shards.boxtext import Box
-from shards.phrases import Phrase
+from shards.grounded import Phrase
 
 LEFT, RIGHT = (0.1, 0.2, 0.3, 0.4), (0.5, 0.5, 1.0, 1.0)
 WHOLE = (0.0, 0.0, 1.0, 0.96)
@@ -23,10 +23,10 @@ def read(text: str) -> tuple[str, list[Phrase]]:
     return caption, phrases[1::2]
 
 
-def reasons(text: str, *boxes: list[Box], task: str = "rec", **options: object) -> list[str | None]:
+def reasons(text: str, *boxes: list[Box], task: str = "rec") -> list[str | None]:
     caption, phrases = read(text)
     found = [*boxes, *([] for _ in phrases)][: len(phrases)] if boxes else [[LEFT] for _ in phrases]
-    return ambiguous(phrases, caption, found, task, AmbiguityOptions(**options))
+    return ambiguous(phrases, caption, found, task)
 
 
 def test_names_are_those_of_the_records():
@@ -67,7 +67,7 @@ def test_the_first_reason_that_holds(text, boxes, expected):
 
 def test_asking_for_words_does_not_care_how_large_a_box_is():
     assert reasons("[a field]", [WHOLE], task="reg") == [None]
-    assert reasons("[a field]", [WHOLE], whole_image=0.96) == [None]
+    assert reasons("[a field]", [(0.0, 0.0, 1.0, 0.95)]) == [None]
 
 
 def test_a_lemma_and_a_part_of_speech_count_where_they_are_known():
@@ -77,16 +77,6 @@ def test_a_lemma_and_a_part_of_speech_count_where_they_are_known():
     assert ambiguous(phrases, caption, [[LEFT], [RIGHT]], "rec") == ["same_head"] * 2
     phrases = [replace(each, root_pos="PRON") for each in phrases]
     assert ambiguous(phrases, caption, [[LEFT], [RIGHT]], "rec") == ["pronoun"] * 2
-
-
-def test_the_best_box_may_stand_for_one_thing():
-    caption, (dog, cats) = read("[a dog], [cats]")
-    options = AmbiguityOptions(best_box=True)
-    boxes = [[LEFT, RIGHT], [WHOLE, LEFT]]
-    assert ambiguous([dog, cats], caption, boxes, "rec", options) == [None, None]
-    assert named_boxes(caption, dog, boxes[0], options) == [LEFT]
-    assert named_boxes(caption, cats, boxes[1], options) == boxes[1]
-    assert reasons("[a dog]", [WHOLE, LEFT], best_box=True) == ["whole_image"]
 
 
 @pytest.mark.parametrize(

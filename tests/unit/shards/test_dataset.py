@@ -40,7 +40,7 @@ def test_a_manifest_without_level_is_image_text(tmp_path: Path) -> None:
     (run / "manifest.json").write_text(json.dumps(values))
     assert open_dataset(run).level == "image_text"
     (run / "manifest.json").write_text(json.dumps({**values, "level": "video"}))
-    with pytest.raises(ValueError, match="level 'video' is none of image_text"):
+    with pytest.raises(ValueError, match="level 'video' is not one of image_text"):
         open_dataset(run)
 
 

@@ -108,5 +108,5 @@ def test_specs(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run@home")
     assert selection.split_spec(f"{tmp_path}/run@home") == (f"{tmp_path}/run@home", None)
     assert selection.split_spec(f"{tmp_path}/run@home@v1") == (f"{tmp_path}/run@home", "v1")
-    with pytest.raises(ValueError, match="no name of a selection"):
+    with pytest.raises(ValueError, match="not a selection's name"):
         selection.split_spec(f"{run}@")

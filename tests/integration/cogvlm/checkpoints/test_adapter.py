@@ -17,6 +17,7 @@ from torch import Tensor
 from cogvlm import export, train
 from cogvlm.checkpoints import checkpoint, peft_adapter
 from cogvlm.model import presets
+from cogvlm.model.variants.small import debug
 
 Run = Callable[..., Path]
 
@@ -27,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("base")
     toy_shards.write_run(place / "pairs", toy_shards.captioned(8), shard_size=8)
     toy_tokenizer.write(place / "words")
-    config = replace(presets.debug(), vocab_size=512, max_positions=128)
+    config = replace(debug(), vocab_size=512, max_positions=128)
     checkpoint.save(tiny_models.built(config), place / "plain")
     return place
 

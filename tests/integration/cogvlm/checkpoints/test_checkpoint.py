@@ -22,7 +22,7 @@ from cogvlm.checkpoints.tensors import FileReader
 from cogvlm.model import init
 from cogvlm.model.config import Attn, Expert, ModelConfig, Projector, Rope, resized
 from cogvlm.model.decoder import CogVLM
-from cogvlm.model.vision import resize_positions
+from cogvlm.model.eva import resize_positions
 
 FP32 = torch.float32
 POSITIONS = "model.vision.patch_embedding.position_embedding.weight"

@@ -122,6 +122,6 @@ def test_a_tower_survives_saving(config: ModelConfig, tmp_path: Path) -> None:
 
 
 def test_siglip_at_its_published_size_has_729_patches() -> None:
-    from cogvlm.model.presets import siglip_so400m
+    from cogvlm.model.variants import published_vision
 
-    assert siglip_so400m().grid_size ** 2 == 729
+    assert published_vision("siglip_so400m").grid_size ** 2 == 729

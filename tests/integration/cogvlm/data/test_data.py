@@ -37,7 +37,7 @@ from cogvlm.data.sequences import SampleMaker
 from cogvlm.data.tasks import SkipReason
 from cogvlm.data.tokenizer import Tokenizer
 from cogvlm.model.layout import IGNORE, Batch
-from cogvlm.model.presets import debug
+from cogvlm.model.variants.small import debug
 from shards.access import SampleReader
 from shards.dataset import open_dataset
 

@@ -14,7 +14,6 @@ from cogvlm.model.groups import group_of
 from cogvlm.model.layout import collate
 from cogvlm.training import distributed, sharded
 from cogvlm.training.config import TrainConfig
-from cogvlm.training.parallelize import tower_blocks
 
 CONFIG = replace(tiny(), num_layers=3)
 BATCHES = [collate([[sample(CONFIG, [2, IMAGE, words])]], CONFIG) for words in (5, 9)]
@@ -68,14 +67,16 @@ def test_a_spread_out_model_computes_what_the_plain_one_does(
 
 @pytest.mark.parametrize("tower", ["eva02_e", "eva02_l", "clip_l_336", "siglip_so400m"])
 def test_every_tower_has_its_blocks(tower: str) -> None:
-    from cogvlm.model.presets import clip_l_336, cogvlm_1b, debug, siglip_so400m
+    from cogvlm.model.variants import published_vision
+    from cogvlm.model.variants.small import cogvlm_1b, debug
 
     whose = {
         "eva02_e": debug().vision,
         "eva02_l": cogvlm_1b().vision,
-        "clip_l_336": clip_l_336(),
-        "siglip_so400m": siglip_so400m(),
+        "clip_l_336": published_vision("clip_l_336"),
+        "siglip_so400m": published_vision("siglip_so400m"),
     }
     vision = whose[tower]
-    blocks = tower_blocks(init.skeleton(replace(debug(), max_positions=4096, vision=vision)))
+    model = init.skeleton(replace(debug(), max_positions=4096, vision=vision))
+    blocks = model.model.vision.tower_blocks()
     assert len(blocks) == vision.num_layers + 1 + vision.feature_layer

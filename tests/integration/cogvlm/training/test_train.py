@@ -205,7 +205,7 @@ def test_deterministic_mode_runs(flags: tuple[str, ...], tmp_path: Path) -> None
 REFUSALS = {
     "no such shard set": (["--data", "{folder}/nothing"], "nothing: there is no such folder"),
     "all weights 0": (["--data", "{folder}/pairs:0"], "every weight is 0"),
-    "unknown task": (["--data", "sing={folder}/pairs"], "unknown task 'sing'; known: caption, rec"),
+    "unknown task": (["--data", "sing={folder}/pairs"], "unknown task 'sing'; known: dialogue, "),
     "grounding on plain pairs": (
         ["--data", "rec={folder}/pairs"],
         "holds image_text samples, but task rec needs grounded",
@@ -218,7 +218,7 @@ REFUSALS = {
     "unknown model setting": (["--override", "expert.layer=4"], "write NAME=VALUE"),
     "streams": (["--streams", "3"], "--streams 3 must divide --global_batch 8"),
     "warm-up longer than the run": (["--warmup_steps", "3"], "must be below --steps 3"),
-    "unknown group": (["--trains", "experts"], "groups among"),
+    "unknown group": (["--trains", "experts"], "parameter groups; did you mean expert?"),
     "a bucket for snapshots": (["--output", "gs://bucket/run"], "mount the bucket"),
     "no prompts": (["--prompts", "{folder}/words"], "words has no pool; it may have caption.en"),
     "only negatives": (["--negatives", "1"], "--negatives is 1.0; it must be 0 or more, and below"),

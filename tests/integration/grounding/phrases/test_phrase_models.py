@@ -119,11 +119,13 @@ def test_a_missing_model_says_what_to_type():
 
 
 def test_a_directory_that_is_no_model_is_named(tmp_path):
-    with pytest.raises(ValueError, match=rf"{tmp_path} is no spaCy model: it has no meta\.json"):
+    with pytest.raises(
+        ValueError, match=rf"{tmp_path} is not a spaCy model for chunks: it has no meta\.json"
+    ):
         load_extractor(str(tmp_path), PhraseRules())
     (tmp_path / "meta.json").write_text("{}")
     (tmp_path / "config.cfg").write_text("[nlp]\n")
-    with pytest.raises(ValueError, match=f"{tmp_path} is no spaCy model that can be loaded"):
+    with pytest.raises(ValueError, match=f"{tmp_path} is not a spaCy model that can be loaded"):
         load_extractor(str(tmp_path), PhraseRules())
 
 

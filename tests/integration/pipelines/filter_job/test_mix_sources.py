@@ -230,7 +230,7 @@ def test_source_rank_decides_who_wins(inputs: list[str], tmp_path: Path) -> None
 def test_another_run_brings_its_rows_and_its_tombstones(
     first: int, plan: list[list[Row]], inputs: list[str], tmp_path: Path
 ) -> None:
-    other = run_filter(tmp_path / "other", inputs[first], "--metadata_only")
+    other = run_filter(tmp_path / "other", inputs[first], "--stop_after=filter")
     run = run_mix(tmp_path / "out", f"--input=run={other}", inputs[1 - first])
     assert by_key(read_plan(run)) == by_key(plan)
     assert counts(run)["mix"]["left_out"]["unsafe_elsewhere"] > 20
@@ -242,7 +242,7 @@ def test_unscored_rows_of_another_run(flags: list[str], expected: int, tmp_path:
     table = pa.table({"url": urls, "caption": ["a red bicycle in the evening light"] * 3})
     pq.write_table(table, tmp_path / "bare.parquet")
     bare = f"--input={tmp_path / 'bare.parquet'}"
-    other = run_filter(tmp_path / "other", bare, "--nsfw_missing=keep", "--metadata_only")
+    other = run_filter(tmp_path / "other", bare, "--nsfw_missing=keep", "--stop_after=filter")
     run = run_mix(tmp_path / "out", f"--input=run={other}", *flags)
     line = counts(run)["filter"]
     assert (line["out"], line["left_out"]["nsfw_missing"]) == (expected, 3 - expected)

@@ -100,7 +100,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pa
 def run(corpus: tuple[Path, dict[str, pa.Table]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs = [f"--input={source}={corpus[0] / source}" for source in SCHEMAS]
     output = tmp_path_factory.mktemp("run") / "out"
-    flags = ["--metadata_only", "--rejects=all", "--nsfw_missing=keep"]
+    flags = ["--stop_after=filter", "--rejects=all", "--nsfw_missing=keep"]
     return run_filter(output, *inputs, *flags)
 
 
@@ -219,7 +219,7 @@ def test_real_rows(source: str, path: str, columns: dict[str, list[str]], tmp_pa
     assert DATA is not None
     file = DATA / "metadata" / path
     named = ["--columns", "caption=0,url=1"] if source == "generic" else []
-    flags = ["--metadata_only", "--rejects=all", "--nsfw_missing=keep"]
+    flags = ["--stop_after=filter", "--rejects=all", "--nsfw_missing=keep"]
     run = run_filter(tmp_path / "out", f"--input={source}={file}", *named, *flags)
     expected = reference_of(source, file, **columns)
     assert len(expected.verdicts) == {"laion400m": 9846, "generic": 15804, "coyo700m": 8}[source]

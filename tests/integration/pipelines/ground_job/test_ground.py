@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from helpers.shards import toy_shards
 
 from examples.scenes import scene
 from grounding.detector import Detection, Span
-from pipelines.ground_job import detecting, devices, labels
+from pipelines.ground_job import detecting, devices, labels, settings
 from shards import lint, manifest, read
 from shards.access import SampleReader
 from shards.dataset import open_dataset
@@ -265,7 +266,10 @@ def test_enlarged_images_stop_the_job_early(
 ) -> None:
     detector = Strange([0, 0, 0.5, 0.5], 0.9, upsamples=True)
     monkeypatch.setattr(detecting.DetectorSpec, "load", lambda spec: detector)
-    monkeypatch.setattr(labels, "_UPSAMPLED_AT_LEAST", 5)
+    usual = settings.labels_config
+    monkeypatch.setattr(
+        settings, "labels_config", lambda *facts: replace(usual(*facts), upsampled_from=5)
+    )
     code, errors = jobs.run(flags(pairs, tmp_path), MODULE)
     assert code == 2 and "--allow_upsampled" in errors.splitlines()[-1]
     ground(pairs, tmp_path, "--allow_upsampled", "--stop_after=labels")  # in the same output

@@ -24,7 +24,7 @@ from grounding.annotated.annotations import (
     write_shards,
 )
 from grounding.detectors import oracle
-from grounding.phrases.extractor import PhraseExtractor, PhraseRules, kept, load_extractor
+from grounding.phrases.extractor import PhraseExtractor, PhraseRules, load_extractor
 from shards.image import decode
 
 DATA = shared_data()
@@ -77,8 +77,8 @@ def phrases(
 ) -> list[AnnotatedPhrase]:
     return [
         AnnotatedPhrase(each.start, each.end, tuple(boxes[each.head_lemma]))  # type: ignore[arg-type]
-        for each in kept(extract([caption])[0])
-        if each.head_lemma in boxes
+        for each in extract([caption])[0]
+        if each.is_kept and each.head_lemma in boxes
     ]
 
 

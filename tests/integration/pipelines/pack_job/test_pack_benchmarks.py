@@ -16,7 +16,7 @@ from helpers.pipelines import benchmark_files, jobs
 
 from cogvlm import evaluate
 from cogvlm.checkpoints import checkpoint
-from cogvlm.model.presets import debug
+from cogvlm.model.variants.small import debug
 
 TASKS = {
     **dict.fromkeys(("coco_captions", "nocaps", "karpathy"), "caption"),

@@ -134,10 +134,10 @@ def test_an_item_that_was_finished_while_we_waited_is_not_done_again(tmp_path: P
         fingerprint=store.root,
         respect_leases=True,
     )
-    gate = worker._gate(work.items_at_once)
+    gate = threading.BoundedSemaphore(1)
     gate.acquire()  # this process is busy with another item
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(worker.do_item, work, 0)
+        waiting = pool.submit(worker.do_item, work, 0, gate)
         time.sleep(0.2)
         config.process(store, {}, Running(ITEM))  # the other launcher
         gate.release()

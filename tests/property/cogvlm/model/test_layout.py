@@ -7,7 +7,8 @@ from helpers.cogvlm.tiny_models import IMAGE, sample, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cogvlm.model.layout import Sample, collate, spans_of
+from cogvlm.model.layout import Sample, collate
+from scripts.verify_export import spans_of
 
 CONFIG = tiny()
 SPAN = CONFIG.span_size

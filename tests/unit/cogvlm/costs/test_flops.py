@@ -15,7 +15,8 @@ from cogvlm.model import init
 from cogvlm.model.config import Expert, Loss, ModelConfig, Projector, Vision
 from cogvlm.model.groups import GROUPS, STAGES, counts, group_of
 from cogvlm.model.layout import IGNORE, Sample, collate
-from cogvlm.model.presets import cogvlm_17b_224, cogvlm_17b_490, debug
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
+from cogvlm.model.variants.small import debug
 
 TERA = 10**12
 TOY = replace(debug(), vocab_size=96, num_kv_heads=2)

@@ -10,8 +10,9 @@ import torch
 from helpers.cogvlm.tiny_models import tiny
 from helpers.shared_data import shared_data
 
+from cogvlm.data.segments import IMAGE_MARK, Picture, Text, Turn, dialogue, place_images
 from cogvlm.data.tokenizer import Stream, Tokenizer
-from cogvlm.data.tokens import IMAGE_MARK, Picture, Text, Turn, dialogue, encode, place_images
+from cogvlm.data.tokens import encode
 from cogvlm.model.layout import IGNORE
 
 PLAIN = ["<unk>", "Question", ":", "Answer", "Short", "answer", "a", "cat", "dog", "why", "?", "\n"]

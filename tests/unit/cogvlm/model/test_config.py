@@ -19,7 +19,8 @@ from cogvlm.model.config import (
     RopeScaling,
     Vision,
 )
-from cogvlm.model.presets import debug, vila_7b
+from cogvlm.model.variants.small import debug
+from cogvlm.model.variants.vila import vila_7b
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,10 @@ from cogvlm.model.presets import debug, vila_7b
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"pad_id": 32_000}, "pad_id is 32000; it must be below vocab_size 32000"),
         ({"template": "poem"}, "template is 'poem'; it must be one of base, chat"),
+        (
+            {"template": "chta"},
+            "template is 'chta'; it must be one of base, chat, vqa, glm4; did",
+        ),
         ({"rope_compute": "fp8"}, "rope_compute is 'fp8'"),
         ({"head_size": 15}, "rope.fraction is 1.0"),
         ({"expert": Expert(layers=(0, 2))}, "expert.layers is (0, 2)"),
@@ -86,7 +91,7 @@ def test_layers_with_an_expert(layers: Any, with_expert: list[int]) -> None:
 def test_json_refuses_unknown_and_missing_fields() -> None:
     data = debug().to_json()
     data["expert"]["depth"] = 3
-    with pytest.raises(ValueError, match=r"unknown model setting expert.depth; known: layers"):
+    with pytest.raises(ValueError, match=r"unknown model setting expert.depth; known: layers, "):
         ModelConfig.from_json(data)
     data = debug().to_json()
     del data["vision"]["width"]

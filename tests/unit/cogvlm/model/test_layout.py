@@ -9,7 +9,8 @@ import torch
 from helpers.cogvlm.tiny_models import IMAGE, sample, tiny
 
 from cogvlm.model.config import Attn, Expert, Position, Projector
-from cogvlm.model.layout import IGNORE, Sample, collate, spans_of
+from cogvlm.model.layout import IGNORE, Sample, collate
+from scripts.verify_export import spans_of
 
 # One image of 2 x 2 tokens, so that positions can be read.
 SMALL = tiny(projector=Projector(kind="conv_glu", mlp_size=64, conv_width=16))

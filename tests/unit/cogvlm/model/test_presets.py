@@ -20,8 +20,8 @@ def test_names_and_shapes_are_the_published_ones(name: str) -> None:
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     if name == "glm4v_9b":
         shapes = {
-            key: tuple(recipe.make(*(state[source] for source in recipe.sources)).shape)
-            for key, recipe in names.to_glm4v(state).items()
+            key: tuple(source.make(*(state[ours] for ours in source.names)).shape)
+            for key, source in names.to_glm4v(state).items()
         }
     assert shapes == PUBLISHED[name]
 
@@ -75,6 +75,10 @@ def test_tokens_of_an_image(name: str, tokens: int) -> None:
     assert math.isqrt(config.image_tokens) ** 2 == config.image_tokens
 
 
-def test_an_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"'cogvlm_7b'; known: cogvlm_17b_224, .*debug"):
-        preset("cogvlm_7b")
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("gpt", "known: cogvlm_17b_224, .*debug"), ("cogvlm2_19", r"did you mean cogvlm2_19b\?")],
+)
+def test_an_unknown_preset_names_the_nearest_or_all(name: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=rf"unknown model preset '{name}'; {hint}"):
+        preset(name)

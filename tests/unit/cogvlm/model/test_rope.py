@@ -7,8 +7,8 @@ from helpers.cogvlm.tiny_models import IMAGE, built, sample, tiny
 
 from cogvlm.model.config import Rope
 from cogvlm.model.layout import collate
-from cogvlm.model.presets import cogvlm_17b_490
 from cogvlm.model.rope import inverse_frequencies, rotate, tables
+from cogvlm.model.variants.cogvlm import cogvlm_17b_490
 
 
 def positions(*values: int) -> torch.Tensor:

@@ -37,11 +37,6 @@ def world(device: str, ranks: int = 1) -> Any:
     return SimpleNamespace(device=torch.device(device), ranks=ranks)
 
 
-def with_memory(monkeypatch: pytest.MonkeyPatch, memory: float) -> None:
-    total = int(memory / dry_run._MEMORY_SHARE)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, total))
-
-
 def needed(prepared: prepare.Prepared, rows: int) -> float:
     config = prepared.config
     text = dry_run.survey(prepared.plan, 0).text_tokens
@@ -51,22 +46,17 @@ def needed(prepared: prepare.Prepared, rows: int) -> float:
     return kept + sum(state_bytes(counts(prepared.model), config.trains).values())
 
 
-def test_a_gpu_gets_the_largest_power_of_two_that_fits(
-    prepared: prepare.Prepared, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_memory(monkeypatch, needed(prepared, 16) + 1000)
-    assert dry_run.micro_batch(prepared, world("cuda")) == 16
-    with_memory(monkeypatch, 1e12)
-    assert dry_run.micro_batch(prepared, world("cuda")) == 64  # the whole batch
-    assert dry_run.micro_batch(prepared, world("cuda", ranks=4)) == 16
+def test_a_gpu_gets_the_largest_power_of_two_that_fits(prepared: prepare.Prepared) -> None:
+    assert dry_run.micro_batch(prepared, world("cuda"), needed(prepared, 16) + 1000) == 16
+    assert dry_run.micro_batch(prepared, world("cuda"), 1e12) == 64  # the whole batch
+    assert dry_run.micro_batch(prepared, world("cuda", ranks=4), 1e12) == 16
 
 
 def test_a_gpu_that_is_too_small_is_told_before_anything_is_built(
-    prepared: prepare.Prepared, monkeypatch: pytest.MonkeyPatch
+    prepared: prepare.Prepared,
 ) -> None:
-    with_memory(monkeypatch, needed(prepared, 1) / 2)
     with pytest.raises(ValueError, match=r"no micro-batch fits .* --checkpoint_activations both"):
-        dry_run.micro_batch(prepared, world("cuda"))
+        dry_run.micro_batch(prepared, world("cuda"), needed(prepared, 1) / 2)
 
 
 def test_what_the_user_says_is_kept_within_the_batch(prepared: prepare.Prepared) -> None:

@@ -18,7 +18,9 @@ import pytest
 
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.groups import GROUPS, counts, shapes, stage
-from cogvlm.model.presets import PRESETS, cogvlm_1b, cogvlm_17b_224, cogvlm_17b_490
+from cogvlm.model.presets import PRESETS
+from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
+from cogvlm.model.variants.small import cogvlm_1b
 from cogvlm.training.config import TrainConfig
 from cogvlm.training.presets import ABLATIONS, RECIPES, recipe, resolve
 from scripts.make_golden import TRAIN_PRESETS, train_presets
@@ -196,11 +198,12 @@ def test_our_own_recipes_say_that_the_rate_was_lowered() -> None:
     ]
 
 
-def test_an_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match=r"unknown training preset 'stage3'; known: stage1, .*lora"
-    ):
-        recipe("stage3")
+@pytest.mark.parametrize(
+    ("name", "hint"), [("mine", "known: stage1, .*lora"), ("sftv2", r"did you mean sft_v2\?")]
+)
+def test_an_unknown_preset_names_the_nearest_or_all(name: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=rf"unknown training preset '{name}'; {hint}"):
+        recipe(name)
 
 
 def test_presets_need_no_torch() -> None:

@@ -19,7 +19,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cogvlm.costs.gpus import peak_flops_of
-from cogvlm.training import watch_views
 from cogvlm.training.run_log import Log
 from cogvlm.training.watch import NoWatch, StepReport, Watch, read_log
 
@@ -141,13 +140,10 @@ def test_the_last_step_has_its_line_once(
 
 
 def test_a_slow_run_has_a_line_every_30_s(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = iter([100, 129, 130, 131])
-    monkeypatch.setattr(
-        watch_views, "time", SimpleNamespace(monotonic=lambda: next(now), time=float)
-    )
-    with watching(tmp_path, every=100) as run:
+    with watching(tmp_path, every=100, clock=lambda: next(now)) as run:
         for step in (1, 2, 3, 4):
             run.step(report(step))
         lines = capsys.readouterr().err.splitlines()

@@ -22,7 +22,8 @@ from grounding.annotated.annotations import (
     joined,
     relative_box,
 )
-from grounding.samples import BadGroundingError, unparsed_phrase
+from grounding.samples import unparsed_phrase
+from shards.grounded import BadGroundingError
 
 BOTH = ((0.1, 0.1, 0.3, 0.9), (0.5, 0.1, 1.0, 1.0))
 
@@ -126,7 +127,7 @@ class _Attack:
         b"}S'x'\nb.",
         pickle.dumps([1, 2, 3])[:-2],
         b"",
-        b"no pickle",
+        b"not a pickle",
     ],
 )
 def test_a_pickle_of_anything_but_plain_containers_is_refused(tmp_path, monkeypatch, data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grounding.annotated import grit
-from grounding.samples import BoxRow, GroundedSample, Grounding, unparsed_phrase
+from grounding.samples import unparsed_phrase
+from shards.grounded import BoxRow, GroundedSample, Grounding
+from shards.lint.grounded import grounded_breaches
 from shards.sample import ImageSample
 
 CAPTION = "a small dog on a red mat"
@@ -143,5 +146,22 @@ def test_other_files_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="noun_chunks"):
         list(grit.read(tmp_path / "other.parquet"))
     (tmp_path / "text").write_text("no parquet")
-    with pytest.raises(ValueError, match="no readable parquet"):
+    with pytest.raises(ValueError, match="not a readable parquet"):
         list(grit.read(tmp_path / "text"))
+
+
+def test_a_set_keeps_its_order_by_way_of_a_file(tmp_path: Path):
+    """What lint demands of rows and phrases still holds for a set that was read back."""
+    box, other = (0.1, 0.2, 0.5, 0.6), (0.5, 0.5, 1.0, 1.0)
+    grounding = Grounding(
+        noun_chunks=(BoxRow(15, 24, *other, 0.9), BoxRow(0, 11, *box, 0.75)),
+        ref_exps=(BoxRow(15, 24, *other, 0.9), BoxRow(0, 24, *box, 0.75)),
+        phrases=(
+            unparsed_phrase(CAPTION, (0, 11), (0, 24)),
+            unparsed_phrase(CAPTION, (15, 24), (15, 24)),
+        ),
+    )
+    assert [*grounded_breaches(json.loads(json.dumps(grounding.to_json())), CAPTION)] == []
+    grit.write([GroundedSample(common(CAPTION), grounding)], tmp_path / "file")
+    (record,) = grit.read(tmp_path / "file")
+    assert record.grounding() == grounding

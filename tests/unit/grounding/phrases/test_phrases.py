@@ -16,7 +16,6 @@ from grounding.phrases.extractor import (
     PhraseExtractor,
     PhraseRules,
     contained,
-    kept,
     load_extractor,
 )
 from grounding.phrases.lemmas import singular
@@ -60,16 +59,15 @@ def test_the_golden_captions(case):
 
     spans = [[p.start, p.end, caption[p.start : p.end]] for p in phrases]
     assert spans == case["library_noun_chunks"]
-    expressions = [(p.expr_start, p.expr_end) for p in kept(phrases)]
+    kept = [phrase for phrase in phrases if phrase.is_kept]
+    expressions = [(p.expr_start, p.expr_end) for p in kept]
     found = [
         {
             "chunk": [p.start, p.end, caption[p.start : p.end]],
             "expression": [*expression, caption[slice(*expression)]],
             "contained": inside,
         }
-        for p, expression, inside in zip(
-            kept(phrases), expressions, contained(expressions), strict=True
-        )
+        for p, expression, inside in zip(kept, expressions, contained(expressions), strict=True)
     ]
     expected = [{k: v for k, v in each.items() if k != "conjunct"} for each in case["kept"]]
     assert found == expected

@@ -219,4 +219,4 @@ def test_a_folder_is_no_file(path: str) -> None:
 def test_a_number_of_samples_is_one(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         report.main(["run", f"--samples={wrong}"])
-    assert stopped.value.code == 2 and "no number of samples" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "not a number of samples" in capsys.readouterr().err

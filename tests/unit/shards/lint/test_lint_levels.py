@@ -29,16 +29,16 @@ def said(*contents: str, **more: Any) -> dict[str, Any]:
 
 
 DIALOGUES: dict[str, tuple[dict[str, Any], str]] = {
-    "absent": ({}, "no list of turns"),
-    "empty": ({"conversations": []}, "no list of turns"),
+    "absent": ({}, "not a list of turns"),
+    "empty": ({"conversations": []}, "not a list of turns"),
     "no answer": (said("a"), "do not take turns"),
     "an empty answer": (said("a", " "), "an empty answer"),
     "no content": ({"conversations": [{"role": "user"}, {"role": "assistant"}]}, "no content"),
     "marks": (said("<image><image>", "b"), "2 <image> marks for 1 images"),
     "boxes without marks": (said("a", "b", boxes=[[[0, 0, 1, 1]]]), "0 <boxes> for 1"),
     "marks without boxes": (said("a", "<boxes>"), "1 <boxes> for 0"),
-    "pixels": (said("a", "<boxes>", boxes=[[[0, 0, 99, 99]]]), "none in 0..1"),
-    "corners": (said("a", "<boxes>", boxes=[[[0.5, 0, 0.1, 1]]]), "none in 0..1"),
+    "pixels": (said("a", "<boxes>", boxes=[[[0, 0, 99, 99]]]), "not within 0..1"),
+    "corners": (said("a", "<boxes>", boxes=[[[0.5, 0, 0.1, 1]]]), "not within 0..1"),
 }
 
 
@@ -49,7 +49,7 @@ def test_dialogues(fields: dict[str, Any], says: str) -> None:
 
 
 DOCUMENTS: dict[str, tuple[Any, str]] = {
-    "absent": (None, "no list of objects"),
+    "absent": (None, "not a list of objects"),
     "both": ([{"text": "a", "image": 0}], "neither text nor image, or both"),
     "neither": ([{}], "neither text nor image, or both"),
     "order": ([{"image": 1}, {"image": 0}, {"text": "a"}], "show the images [1, 0]"),
