@@ -216,7 +216,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("--set=*.caption.wordz.minimum=9",), "did you mean 'caption.words'?"),
     (("--set=*.caption.words.minimun=9",), "did you mean 'minimum'?"),
     (("--set=*.caption.words.minimum=many",), "many"),
-    (("--columns=urll=link",), "'urll' is not a column of ours; did you mean 'url'?"),
+    (("--columns=urll=link",), "'urll' is not a column of ours; did you mean url?"),
     (("--columns=url=link,caption=1",), "either column names or positions"),
     (("--columns=url",), "'url' is not NAME=VALUE"),
     (("--columns=url=link,caption=words",), "needs a column for 'url' (link)"),
