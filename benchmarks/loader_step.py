@@ -29,7 +29,7 @@ from shards.access import RawSample, SampleReader
 from shards.dataset import open_dataset
 from shards.files.tar_members import mapped, members
 from shards.image import decode
-from shards.shard_index import load_index
+from shards.reading.shard_index import load_index
 
 SIZE = 224
 

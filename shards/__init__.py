@@ -4,11 +4,13 @@ Nothing of ours is imported here, and nothing heavy: no Beam, no torch.
 
 - `schema`, `sample`, `outcomes`: columns, JSON fields and closed lists.
 - `identity`, `text`: keys, hashes and the one caption cleaning.
+- `grounded`: the record of phrases and boxes.
 - `image`: the one decoder and what goes into a shard.
-- `parquet`, `tar`: deterministic writers.
-- `store`, `commit`: where a run lies, and how files appear in it exactly once.
-- `manifest`, `card`, `reader`, `lint`: what readers start from.
-- `dataset`, `selection`, `access`: what a trainer reads, and by place.
+- `files`: where a run lies, deterministic writers, and how files appear exactly once.
+- `shard_writer`: a shard with its sidecar, as every job writes it.
+- `manifest`, `card`, `lint`: what readers start from.
+- `dataset`, `selection`, `access`: what a trainer reads, and by place; `reading` is
+  what they stand on.
 - `adapters`: runs in other people's loaders.
 """
 
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shards.access import RawSample, SampleError, SampleReader
     from shards.dataset import Dataset, open_dataset
-    from shards.reader import Record, read
+    from shards.reading.reader import Record, read
 
 __all__ = [
     "Dataset",
@@ -35,11 +37,11 @@ __all__ = [
 _MODULES = {
     "Dataset": "dataset",
     "RawSample": "access",
-    "Record": "reader",
+    "Record": "reading.reader",
     "SampleError": "access",
     "SampleReader": "access",
     "open_dataset": "dataset",
-    "read": "reader",
+    "read": "reading.reader",
 }
 
 

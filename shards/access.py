@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 
 from shards.dataset import Dataset
 from shards.files.tar_members import BLOCK, Fetch, TarDamageError, mapped, members, split_name
-from shards.sample_error import Reason, SampleError
-from shards.shard_index import ShardIndex, load_index
+from shards.reading.sample_error import Reason, SampleError
+from shards.reading.shard_index import ShardIndex, load_index
 
 __all__ = ["RawSample", "Reason", "SampleError", "SampleReader"]
 

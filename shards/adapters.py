@@ -46,7 +46,7 @@ def webdataset(run: str | os.PathLike[str], *, shuffle_shards: int | None = None
         ValueError: There is nothing to read, or the library is not installed.
     """
     wds = _library("webdataset")
-    from shards.webdataset_pipeline import SamplePipeline
+    from shards.reading.webdataset_pipeline import SamplePipeline
 
     dataset = open_dataset(run)
     count = len(dataset.shards)

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from shards.dataset import Dataset
 from shards.files import parquet
-from shards.sample_error import SampleError
-from shards.shard_index import load_index
+from shards.reading.sample_error import SampleError
+from shards.reading.shard_index import load_index
 
 KEY, IMAGE = "key", "sha256"
 

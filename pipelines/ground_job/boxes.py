@@ -28,8 +28,8 @@ from shards.dataset import Dataset
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
 from shards.grounded import Phrase
+from shards.reading.sample_error import SampleError
 from shards.sample import compact_json
-from shards.sample_error import SampleError
 from shards.schema import BOXED
 
 STAGE = "boxes"

@@ -30,7 +30,7 @@ from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
 from shards.grounded import Phrase
 from shards.image import ImageError, decode
-from shards.sample_error import SampleError
+from shards.reading.sample_error import SampleError
 from shards.schema import LABELS
 
 STAGE = "labels"

@@ -22,8 +22,8 @@ from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
 from shards.outcomes import Outcome
+from shards.reading.sample_error import SampleError
 from shards.sample import compact_json
-from shards.sample_error import SampleError
 from shards.shard_writer import ShardWriter
 
 STAGE = "pack"

@@ -24,9 +24,9 @@ from shards.files import parquet
 from shards.files.commit import Attempt, Result, commit, run_facts
 from shards.files.store import Store
 from shards.grounded import Phrase
-from shards.sample_error import SampleError
+from shards.reading.sample_error import SampleError
+from shards.reading.shard_index import load_index
 from shards.schema import PHRASES
-from shards.shard_index import load_index
 
 STAGE = "phrases"
 

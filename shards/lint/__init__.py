@@ -26,7 +26,7 @@ from shards.lint.grounded import grounded_breaches
 from shards.lint.levels import LevelRecord, breaches, read_level_shard
 from shards.manifest import Manifest, ShardEntry
 from shards.outcomes import Outcome
-from shards.reader import CorruptShardError, Record, read_shard, read_sidecar
+from shards.reading.reader import CorruptShardError, Record, read_shard, read_sidecar
 from shards.schema import SIDECAR
 
 _LAST = ("download", "pack")  # stages whose samples are those of the shards

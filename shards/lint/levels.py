@@ -14,7 +14,7 @@ from typing import Any
 from shards.files.store import Store
 from shards.files.tar_members import split_name
 from shards.manifest import ShardEntry
-from shards.reader import CorruptShardError
+from shards.reading.reader import CorruptShardError
 from shards.sample import JSON_FIELDS
 
 IMAGE_MARK = "<image>"

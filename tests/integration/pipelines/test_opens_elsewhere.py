@@ -17,7 +17,7 @@ from helpers.pipelines.corpora import LOOPBACK, joined, read_plan, run_filter, w
 from helpers.shards.pictures import encoded, photo
 from PIL import Image
 
-import shards.reader
+import shards.reading.reader
 from examples.web import Page, serve
 from shards.files.store import Store
 from shards.manifest import read as read_manifest
@@ -64,8 +64,8 @@ def run_job(folder: Path, base: str, paths: list[str], bare: set[str], *flags: s
 
 
 @pytest.fixture(scope="module")
-def expected(run: Path) -> dict[str, shards.reader.Record]:
-    found = {record.sample.key: record for record in shards.reader.read(run)}
+def expected(run: Path) -> dict[str, shards.reading.reader.Record]:
+    found = {record.sample.key: record for record in shards.reading.reader.read(run)}
     assert len(found) == NUM_PHOTOS - SHARD_SIZE
     values = [record.sample.similarity for record in found.values()]
     assert values[0] is None and any(value is not None for value in values)
@@ -76,7 +76,7 @@ def pixels(data: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
-def test_webdataset(run: Path, expected: Mapping[str, shards.reader.Record]) -> None:
+def test_webdataset(run: Path, expected: Mapping[str, shards.reading.reader.Record]) -> None:
     tars = sorted(map(str, (run / "shards").glob("*.tar")))
     found = list(
         webdataset.WebDataset(tars, shardshuffle=False, handler=webdataset.reraise_exception)
@@ -89,7 +89,9 @@ def test_webdataset(run: Path, expected: Mapping[str, shards.reader.Record]) -> 
         assert json.loads(sample["json"]) == asdict(record.sample)
 
 
-def test_webdataset_decodes(run: Path, expected: Mapping[str, shards.reader.Record]) -> None:
+def test_webdataset_decodes(
+    run: Path, expected: Mapping[str, shards.reading.reader.Record]
+) -> None:
     tars = sorted(map(str, (run / "shards").glob("*.tar")))
     dataset = (
         webdataset.WebDataset(tars, shardshuffle=False)
@@ -103,7 +105,7 @@ def test_webdataset_decodes(run: Path, expected: Mapping[str, shards.reader.Reco
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_datasets(
-    streaming: bool, run: Path, expected: Mapping[str, shards.reader.Record], tmp_path: Path
+    streaming: bool, run: Path, expected: Mapping[str, shards.reading.reader.Record], tmp_path: Path
 ) -> None:
     dataset = datasets.load_dataset(
         str(run), split="train", streaming=streaming, cache_dir=str(tmp_path)

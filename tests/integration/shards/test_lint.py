@@ -23,7 +23,7 @@ from shards.files import parquet
 from shards.files.store import Store
 from shards.files.tar import TarWriter
 from shards.lint import lint
-from shards.reader import Record, read_shard
+from shards.reading.reader import Record, read_shard
 from shards.sample import ImageSample, members
 from shards.schema import SIDECAR
 

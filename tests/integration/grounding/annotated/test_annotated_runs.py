@@ -18,7 +18,7 @@ from pipelines.lint import main as lint
 from shards import manifest
 from shards.files.store import Store
 from shards.lint import lint as breaches
-from shards.reader import read, read_sidecar
+from shards.reading.reader import read, read_sidecar
 
 
 def picture(width: int, height: int, colour: str = "red", kind: str = "JPEG") -> bytes:

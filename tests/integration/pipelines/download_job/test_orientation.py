@@ -11,7 +11,7 @@ from helpers.pipelines.corpora import LOOPBACK, joined, run_filter, write_joined
 from helpers.shards.pictures import Pixels, photo, turned
 from PIL import Image
 
-import shards.reader
+import shards.reading.reader
 from examples.web import Page, serve
 
 WIDTH, HEIGHT = 96, 64
@@ -45,7 +45,7 @@ def run_job(folder: Path, *flags: str) -> Found:
             *flags,
         )
     found = {}
-    for record in shards.reader.read(run):
+    for record in shards.reading.reader.read(run):
         assert record.sample.url is not None
         pixels = np.asarray(Image.open(io.BytesIO(record.image)))
         original = (record.sample.original_width, record.sample.original_height)

@@ -21,14 +21,14 @@ from helpers.shards.pictures import encoded, photo
 from helpers.shared_data import shared_data
 from PIL import Image
 
-import shards.reader
+import shards.reading.reader
 from examples.web import Page, serve
 from shards.files.store import Store
 from shards.image import PROFILES, ImageError, Stored, store
 from shards.manifest import Manifest
 from shards.manifest import read as read_manifest
 from shards.outcomes import Outcome
-from shards.reader import read_sidecar
+from shards.reading.reader import read_sidecar
 from shards.sample import FLOAT_FIELDS, JSON_FIELDS
 
 DATA = shared_data()
@@ -129,7 +129,7 @@ def test_shards_hold_what_was_planned_in_key_order(job: Job) -> None:
 @needs_data
 def test_every_sample(job: Job) -> None:
     planned = {row["key"]: row for shard in job.planned for row in shard}
-    records = list(shards.reader.read(job.run))
+    records = list(shards.reading.reader.read(job.run))
     assert len(records) == len(planned)
     for record in records:
         sample, row = record.sample, planned[record.sample.key]
@@ -150,7 +150,7 @@ def test_every_sample(job: Job) -> None:
 
 @needs_data
 def test_stored_pixels_are_the_photos_pixels(job: Job) -> None:
-    for record in list(shards.reader.read(job.run))[::5]:
+    for record in list(shards.reading.reader.read(job.run))[::5]:
         assert record.sample.url is not None
         stored = Image.open(io.BytesIO(record.image))
         assert (stored.size, stored.mode) == ((record.sample.width, record.sample.height), "RGB")
@@ -220,7 +220,7 @@ def test_odd_files_all_end_somewhere(tmp_path: Path) -> None:
         assert (row["tar_offset"] is None) == (row["outcome"] != "success")
     line = counts(run)["download"]
     assert line["in"] == len(files) == line["out"] + sum(line["left_out"].values())
-    assert {record.sample.url for record in shards.reader.read(run)} == {
+    assert {record.sample.url for record in shards.reading.reader.read(run)} == {
         url for url, row in actual.items() if row["outcome"] == "success"
     }
 
@@ -231,5 +231,5 @@ def test_a_row_without_a_caption_is_a_sample_with_an_empty_one(tmp_path: Path) -
         metadata = tmp_path / "bare.parquet"
         pq.write_table(pa.table({"url": [base + "/a", base + "/b"], "caption": captions}), metadata)
         run = run_filter(tmp_path / "out", f"--input={metadata}", "--preset=none", *LOOPBACK)
-    records = list(shards.reader.read(run))
+    records = list(shards.reading.reader.read(run))
     assert [(record.text, record.sample.caption) for record in records] == [(b"", "")] * 2

@@ -19,7 +19,7 @@ from shards.dataset import Dataset
 from shards.files import parquet
 from shards.files.store import Store
 from shards.files.tar_members import BLOCK, Fetch, TarDamageError, mapped, members, split_name
-from shards.sample_error import SampleError
+from shards.reading.sample_error import SampleError
 
 _BLOCK_BYTES = 8 << 20  # of a walk over a tar in an object store
 
