@@ -22,8 +22,6 @@ from shards.reading.shard_index import ShardIndex, load_index
 
 __all__ = ["RawSample", "Reason", "SampleError", "SampleReader"]
 
-_INDEXES = 256  # of shards held; half a megabyte each at 10,000 samples
-_MAPS = 256  # of tars held; a file descriptor each
 _GROUP_ROWS = 16  # consecutive places that one thread reads
 _SPAN_BYTES = 8 << 20  # of one ranged read
 
@@ -78,13 +76,17 @@ class SampleReader:
     Args:
         dataset: What to read.
         threads: Ranged reads under way at a time, where the tars are in an object store.
+        indexes: Indexes of shards held; half a megabyte each at 10,000 samples.
+        maps: Mapped tars held; a file descriptor each.
     """
 
-    def __init__(self, dataset: Dataset, threads: int = 16) -> None:
+    def __init__(
+        self, dataset: Dataset, threads: int = 16, *, indexes: int = 256, maps: int = 256
+    ) -> None:
         self.dataset = dataset
         self.threads = threads
-        self._indexes: _Held[int, ShardIndex | SampleError] = _Held(_INDEXES)
-        self._maps: _Held[int, Fetch] = _Held(_MAPS)
+        self._indexes: _Held[int, ShardIndex | SampleError] = _Held(indexes)
+        self._maps: _Held[int, Fetch] = _Held(maps)
         self._local = dataset.store.local_path("") is not None
 
     def __reduce__(self) -> tuple[type[SampleReader], tuple[Dataset, int]]:

@@ -26,7 +26,7 @@ from pipelines.metadata.filesystems import failures_of, filesystem_of, open_inpu
 
 FOOTER_THREADS = 32
 TEXT_EXTENT_BYTES = 64 << 20
-_SCAN_BLOCK = 4 << 20
+SCAN_BYTES = 4 << 20
 _BARE_RETURN = re.compile(rb"\r(?!\n)")
 TEXT_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 COMPRESSIONS = (".gz", ".zst", ".bz2")
@@ -253,7 +253,7 @@ def _line_extents(path: str, body: int) -> tuple[Extent, ...]:
     with open_input(path) as file:
         file.seek(body)
         start, lines, ends_line = body, 0, True
-        while block := file.read(_SCAN_BLOCK):
+        while block := file.read(SCAN_BYTES):
             if block.endswith(b"\r") or file.tell() - start >= TEXT_EXTENT_BYTES:
                 block += b"" if block.endswith(b"\n") else file.readline()
             if b"\r" in block and _BARE_RETURN.search(block):

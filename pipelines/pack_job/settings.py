@@ -31,7 +31,7 @@ from shards.image import StoreSpec
 from shards.suggest import suggest
 
 _MOST_PARTS = 16  # items that each read a whole file
-_BUCKET_BYTES = 1 << 30
+BUCKET_BYTES = 1 << 30
 _LIBRARIES = ("pyarrow", "numpy", "xxhash")
 _IMAGE_LIBRARIES = ("Pillow", "simplejpeg")
 _BY_CONTENT = frozenset({"input", "annotations", "exclude", "images"})
@@ -123,7 +123,7 @@ def request(values: argparse.Namespace) -> Request:
             options=options,
             max_images=values.max_images,
             limit=values.limit,
-            num_buckets=num_buckets(size + 1, _BUCKET_BYTES),  # a full bucket is one too full
+            num_buckets=num_buckets(size + 1, BUCKET_BYTES),  # a full bucket is one too full
         ),
         mix=MixConfig(seed=values.seed, shard_size=values.shard_size),
         pack=PackConfig(images=images, spec=store_spec(StoreRequest.of(vars(values)))),

@@ -19,7 +19,7 @@ from helpers.shards.toy_shards import (
     write_run,
 )
 
-from shards import access, selection
+from shards import selection
 from shards.access import RawSample, SampleError, SampleReader
 from shards.dataset import Dataset, open_dataset
 from shards.files.store import Store
@@ -95,10 +95,9 @@ def test_a_selection_changed_after_its_end_is_an_error(tmp_path: Path) -> None:
     assert not isinstance(info.value, SampleError)
 
 
-def test_few_shards_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_INDEXES", 2)
-    monkeypatch.setattr(access, "_MAPS", 1)
-    reader = SampleReader(open_dataset(write_run(tmp_path / "run", captioned(12), shard_size=2)))
+def test_few_shards_are_held(tmp_path: Path) -> None:
+    dataset = open_dataset(write_run(tmp_path / "run", captioned(12), shard_size=2))
+    reader = SampleReader(dataset, indexes=2, maps=1)
     for _ in range(2):
         assert len(list(reader.read_many(places(reader.dataset)))) == 12
     assert (len(reader._indexes._values), len(reader._maps._values)) == (2, 1)

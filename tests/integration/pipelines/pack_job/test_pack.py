@@ -518,13 +518,13 @@ def _small_parts() -> None:
     from pipelines.pack_job import settings, units
 
     units.PART_BYTES = 1000
-    settings._BUCKET_BYTES = 3000
+    settings.BUCKET_BYTES = 3000
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.pack_job.units.PART_BYTES", 1000)
-    monkeypatch.setattr("pipelines.pack_job.settings._BUCKET_BYTES", 3000)
+    monkeypatch.setattr("pipelines.pack_job.settings.BUCKET_BYTES", 3000)
 
 
 @pytest.fixture(scope="module")
@@ -534,7 +534,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Set, Path]:
     made = many(folder / "set")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipelines.pack_job.units.PART_BYTES", 1000)
-        patch.setattr("pipelines.pack_job.settings._BUCKET_BYTES", 3000)
+        patch.setattr("pipelines.pack_job.settings.BUCKET_BYTES", 3000)
         return made, pack(made, folder / "run")
 
 

@@ -332,7 +332,7 @@ def test_a_tsv_cut_into_pieces_keeps_its_row_numbers(
     end: bytes, extent_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "TEXT_EXTENT_BYTES", extent_bytes)
-    monkeypatch.setattr(files, "_SCAN_BLOCK", 16)
+    monkeypatch.setattr(files, "SCAN_BYTES", 16)
     monkeypatch.setattr(items, "ROWS_PER_ITEM", 4)
     odd = {3: b"", 8: b"bad", 9: b"bad", 20: b"", 21: b"bad", 40: b"bad", 58: b""}
     lines = [odd.get(i, b"c%d\tu%d" % (i, i)) for i in range(60)]
