@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tokenizer", help="folder with tokenizer.json; default: that of --llm or --checkpoint")
     add("--output", required=True, help="folder to write; must not exist or be empty")
     add("--dtype", choices=DTYPES, default="bf16", help="type of the weights; default: bf16")
-    add("--seed", type=int, default=0, help="for what no part has: adapter, BOI and EOI")
+    add("--seed", type=int, default=0, help="for weights that no part has: adapter, BOI and EOI")
     return parser
 
 

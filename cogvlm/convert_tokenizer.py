@@ -57,9 +57,9 @@ def read_pieces(model: Path) -> list[tuple[str, float, int]]:
             elif field == _TRAINER:
                 kind_of_model = dict(_fields(value)).get(_MODEL_TYPE)
     except (IndexError, KeyError, TypeError, UnicodeDecodeError, struct.error) as error:
-        raise ValueError(f"{model} is no sentencepiece model") from error
+        raise ValueError(f"{model} is not a sentencepiece model") from error
     if not pieces or kind_of_model != _BPE:
-        raise ValueError(f"{model} is no byte-pair sentencepiece model, as Llama 1 and 2 have")
+        raise ValueError(f"{model} is not a byte-pair sentencepiece model, as Llama 1 and 2 have")
     return pieces
 
 

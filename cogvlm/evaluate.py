@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--blind",
         choices=("shuffled", "constant"),
-        help="without the image: another's, or one answer to all (no --checkpoint)",
+        help="ask with another sample's image, or give one constant answer (no --checkpoint)",
     )
     add("--shots", type=int, default=0, help="examples with images before each question")
     add("--shots_from", metavar="RUN", help="where they are drawn from; default: the data itself")
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--training_data",
         metavar="RUN,…",
-        help="to look for evaluated samples in; default: what the run was trained on",
+        help="searched for evaluated samples; default: what the run was trained on",
     )
     add_model_options(parser)
     return parser

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add(
         "--adapter",
         action="store_true",
-        help="of a run that trained LoRA alone: its differences as a PEFT adapter",
+        help="write the LoRA weights of a run that trained nothing else as a PEFT adapter",
     )
     options = parser.parse_args(arguments)
     return run(lambda: _export_adapter(options) if options.adapter else _export(options))

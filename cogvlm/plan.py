@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "--checkpoint_activations",
         choices=CHECKPOINTS,
         default="none",
-        help="whose layers keep their inputs only and are computed twice",
+        help="whose layers keep only their inputs and are computed twice",
     )
     add("--mfu", type=float, default=0.4, help="share of the GPU's peak; default: 0.4")
     return parser

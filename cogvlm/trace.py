@@ -57,7 +57,7 @@ def _trace(folder: Path, step: int) -> None:
     for stream in range(identity["streams"]):
         for draw in schedule.draws(stream, step - 1):
             if draw is None:
-                say("-\tno sample: the epoch is over")
+                say("-\tno sample: the epoch has ended")
                 continue
             component = components[draw.dataset]
             (raw,) = readers[draw.dataset].read_many([(draw.shard, draw.row)])

@@ -2,8 +2,8 @@
 
     torchrun --nproc_per_node 8 -m cogvlm.train --preset stage1 --init DIR --data OUT --output RUN
 
-The same command goes on after a stop, from the newest snapshot, exactly; also with another number
-of GPUs. `--dry_run` prints the plan. One process without torchrun works, too.
+After a stop the same command resumes exactly from the newest snapshot, also with another number of
+GPUs. `--dry_run` prints the plan. One process without torchrun works, too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from cogvlm.data.tasks import TASKS
+from cogvlm.model.registry import TEMPLATES
 from cogvlm.training.config import TrainConfig
 from cogvlm.training.presets import RECIPES, recipe, resolve
 from shards.commandline import run, say
+from shards.suggest import suggest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,11 +45,12 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
 
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
-    found, others = first.parse_known_args(arguments)
+    named, others = first.parse_known_args(arguments)
     wants_help = {"-h", "--help"} & {*arguments}
-    if found.preset is None and not wants_help:
+    if named.preset is None and not wants_help:
         raise ValueError(f"--preset is missing; known: {', '.join(RECIPES)}")
-    start = recipe(found.preset) if found.preset else None
+    _check_names(others)
+    start = recipe(named.preset) if named.preset else None
     config = tyro.cli(
         TrainConfig,
         prog="python -m cogvlm.train --preset NAME",
@@ -58,6 +62,19 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
     assert start is not None, "help has ended the program"
     config.check()
     return resolve(start, config)
+
+
+def _check_names(arguments: list[str]) -> None:
+    """Name the nearest task or template where one is unknown; tyro would only list them."""
+    known = {"task": TASKS, "template": TEMPLATES}
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in known:
+        parser.add_argument(f"--{option}", nargs="?")
+    given, _ = parser.parse_known_args(arguments)
+    for option, names in known.items():
+        name = getattr(given, option)
+        if name is not None and name not in names:
+            raise ValueError(f"--{option} {name} is unknown; {suggest(name, names)}")
 
 
 def _dry_run(config: TrainConfig, remarks: list[str]) -> None:
@@ -84,7 +101,7 @@ def _train(config: TrainConfig, remarks: list[str]) -> None:
         start.started(prepared, world) as run_,
     ):
         if world.is_main:
-            begin = f"goes on after step {run_.step:,}" if run_.step else "starts"
+            begin = f"resumes after step {run_.step:,}" if run_.step else "starts"
             say(f"{config.output}: {begin}, {prepared.config.steps:,} steps in all")
             say(*remarks, *prepare.remarks(prepared.config), *optim.table(run_.model, config))
         loop.train(run_)

@@ -24,7 +24,8 @@ from cogvlm.model import config as model_config
 from cogvlm.model.presets import PRESETS as MODELS
 from cogvlm.model.registry import TEMPLATES, TOWERS
 from cogvlm.training.config import TrainConfig
-from cogvlm.training.presets import ABLATIONS, RECIPES, Recipe
+from cogvlm.training.presets import ABLATIONS, RECIPES
+from cogvlm.training.recipes import Recipe
 from examples import costs
 from grounding.detectors.forms import detector_forms
 from pipelines.download_job.options import DOWNLOAD_OPTIONS
@@ -239,7 +240,7 @@ def training_settings_page() -> str:
     lines = [
         "# Training settings",
         "",
-        "Made from `cogvlm/training/config.py` and `cogvlm/training/presets.py` by `make docs`.",
+        "Made from `cogvlm/training/config.py` and `cogvlm/training/recipes` by `make docs`.",
         "",
         inspect.getdoc(TrainConfig) or "",
         "",

@@ -51,7 +51,7 @@ def open_model(
     snapshot = snapshot_of(folder, step)
     if snapshot is None:
         if weights or step is not None:
-            raise ValueError(f"{folder} is no training run; leave --weights and --step out")
+            raise ValueError(f"{folder} is not a training run; leave out --weights and --step")
         return checkpoint.load(folder, device=device, dtype=dtype, config=config)
     model = from_snapshot(snapshot, weights, config)
     return model.to(device=device, dtype=dtype or torch.float32)
@@ -145,7 +145,7 @@ def _fill(tensors: dict[str, Tensor], snapshot: Snapshot, weights: Weights | Non
     """Read some of a model's parameters, averaged where they are and that is wanted."""
     averaged = snapshot.facts["averaged"]
     if weights == "ema" and not averaged:
-        raise ValueError(f"{snapshot.folder} holds no averaged weights; use --weights raw")
+        raise ValueError(f"{snapshot.folder} has no averaged weights; use --weights raw")
     snapshots.read(snapshot, {"model": tensors}, alone=True)
     if averaged and weights != "raw":
         wanted = {name: tensors[name] for name in averaged if name in tensors}

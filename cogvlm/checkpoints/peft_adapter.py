@@ -48,7 +48,7 @@ def write(
     snapshot = opened.snapshot_of(run, step)
     if snapshot is None:
         raise ValueError(
-            f"--adapter: {run} is no training run, and a checkpoint's differences are merged; "
+            f"--adapter: {run} is not a training run, and a checkpoint's differences are merged; "
             "give the folder of a run with --lora_rank, or leave --adapter out"
         )
     _check(snapshot, run)

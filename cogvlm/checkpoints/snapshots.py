@@ -82,7 +82,7 @@ def read(snapshot: Snapshot, state: State, *, alone: bool = False) -> None:
     except (RuntimeError, ValueError, OSError, CheckpointException) as error:
         raise ValueError(
             f"{snapshot.folder} cannot be read: {_cause(error)}. It may be of another model; "
-            "or remove this folder to go on from the one before"
+            "or remove this folder to resume from the one before"
         ) from error
 
 

@@ -81,9 +81,9 @@ def load_torch_file(path: Path) -> dict[str, Tensor]:
         data = torch.load(path, map_location="cpu", weights_only=True, mmap=can_map)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is no readable PyTorch weights file: {first_line}") from error
+        raise ValueError(f"{path} is not a readable PyTorch weights file: {first_line}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{path} holds a {type(data).__name__}, no named tensors")
+        raise ValueError(f"{path} holds a {type(data).__name__}, not named tensors")
     for wrapper in ("module", "state_dict"):
         data = data.get(wrapper, data)
     return {name: value for name, value in data.items() if isinstance(value, Tensor)}

@@ -72,8 +72,13 @@ class ShardSetOrder:
         self._window: Any = lru_cache(maxsize=_CACHED_WINDOWS)(self._shuffle)
 
     def place(self, epoch: int, position: int) -> tuple[int, int]:
-        """Return shard and row of a position in an epoch's list."""
+        """Return shard and row of a position in an epoch's list.
+
+        The list is never written down: a billion samples would be gigabytes in every process. Two
+        searches find the window and the shard; only the windows in use are permuted and cached.
+        """
         _, starts = self._epoch(epoch)
+        # "right": of windows and shards that begin or end at one place, empty ones are passed over.
         window = int(np.searchsorted(starts, position, "right")) - 1
         shards, ends, order = self._window(epoch, window)
         at = int(order[position - starts[window]])
@@ -126,16 +131,16 @@ class Schedule:
         self.streams, self.per_step = streams, global_batch // streams
         self._seed = seed
         self._sets = [
-            ShardSetOrder(each, seed=seed, window=window, nth=nth)
-            for nth, each in enumerate(counts)
+            ShardSetOrder(samples, seed=seed, window=window, nth=nth)
+            for nth, samples in enumerate(counts)
         ]
         self._shares = shares(weights)
         if self.is_mixture:
-            for at, each in enumerate(self._sets):
-                if each.samples < streams:
-                    few = max(n for n in range(1, each.samples + 1) if global_batch % n == 0)
+            for at, order in enumerate(self._sets):
+                if order.samples < streams:
+                    few = max(n for n in range(1, order.samples + 1) if global_batch % n == 0)
                     raise ValueError(
-                        f"shard set {at + 1} of the mixture has {each.samples} samples for "
+                        f"shard set {at + 1} of the mixture has {order.samples} samples for "
                         f"{streams} streams; use --streams {few}, or another divisor of "
                         f"--global_batch {global_batch} below it"
                     )
@@ -203,7 +208,7 @@ def shares(weights: Sequence[float]) -> tuple[int, ...]:
     """Return how many of 10,000 draws each weight has, by the largest remainders.
 
     Raises:
-        ValueError: A weight is no positive number, or too small a part of the whole.
+        ValueError: A weight is not a positive number, or too small a part of the whole.
     """
     if not weights or not all(np.isfinite(weight) and weight > 0 for weight in weights):
         raise ValueError(f"mixture weights are {list(weights)}; each must be a positive number")
@@ -214,7 +219,7 @@ def shares(weights: Sequence[float]) -> tuple[int, ...]:
     if min(whole) == 0:
         raise ValueError(
             f"a mixture weight of {min(weights):g} is less than 1 in {_BLOCK} draws; raise it or "
-            "leave the shard set out"
+            "leave out the shard set"
         )
     return tuple(int(share) for share in whole)
 
@@ -226,7 +231,7 @@ def streams_of(global_batch: int, readers: int, wanted: int | None = None) -> in
         global_batch: G; L divides it.
         readers: Ranks x workers; L is a multiple of it.
         wanted: What the user asks for. Without it: the largest L up to 32 or 4 times `readers`,
-            whichever is more. More streams let more world sizes go on with the same batches; each
+            whichever is more. More streams let more world sizes resume with the same batches; each
             keeps a window of shards open.
 
     Raises:
@@ -236,7 +241,7 @@ def streams_of(global_batch: int, readers: int, wanted: int | None = None) -> in
         above = (global_batch // readers + 1) * readers
         near = f"{above - readers} or {above}" if above > readers else f"{above}"
         raise ValueError(
-            f"--global_batch {global_batch} is no multiple of ranks x workers = {readers}; use "
+            f"--global_batch {global_batch} is not a multiple of ranks x workers = {readers}; use "
             f"{near}, or other --workers"
         )
     fitting = [n for n in range(readers, global_batch + 1, readers) if global_batch % n == 0]

@@ -109,11 +109,15 @@ class PartReader(IterableDataset[Part]):
         """Yield this process's part of every step."""
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        mine = range(self._rank + worker * self._ranks, self._plan.streams, self._ranks * workers)
+        # Every stream has one reader, and the streams of all readers are the same set for any ranks
+        # and workers: that is why a run resumes with others. Only L must be a multiple of them.
+        streams = range(
+            self._rank + worker * self._ranks, self._plan.streams, self._ranks * workers
+        )
         make = _PartMaker(self._plan)
         for step in self._steps:
             try:
-                part = make(step, mine)
+                part = make(step, streams)
             except _BudgetSpentError as error:
                 # As data: torch puts the traceback of a process in front of what it raises.
                 yield Part(step, {}, 0, (), str(error))
@@ -139,6 +143,8 @@ class _PartMaker:
         slots = [
             (stream, draw) for stream in streams for draw in self._plan.schedule.draws(stream, step)
         ]
+        # A slot without a sample stays empty. Filling it with the next sample would make the order
+        # depend on what is damaged, and a step number would no longer be a state.
         filled: list[tuple[int, str, Sample]] = []
         skipped: list[Skipped] = []
         for (stream, draw), raw in zip(slots, self._read(slots), strict=True):
@@ -150,6 +156,8 @@ class _PartMaker:
             except (Skip, SampleError) as error:
                 skipped.append(self._skipped(draw, raw, error))
                 self._count_failure(skipped[-1])
+        # One block of memory for all images of a step: each tensor is handed over in a file of its
+        # own, and a process may open only so many.
         sequences = stacked([sample for _, _, sample in filled])
         by_stream: dict[int, list[tuple[str, Sample]]] = {stream: [] for stream in streams}
         for (stream, key, _), sample in zip(filled, sequences, strict=True):
@@ -159,7 +167,11 @@ class _PartMaker:
     def _read(
         self, slots: Sequence[tuple[int, Draw | None]]
     ) -> Iterator[RawSample | SampleError | None]:
-        """Yield what every slot holds; each shard set's reads run ahead where they are slow."""
+        """Yield what every slot holds, in the order of the slots.
+
+        A shard set has one iterator, which reads ahead where storage is slow. It yields the draws
+        of its set in their order, so its next sample belongs to the slot.
+        """
         reads = [
             reader.read_many(
                 [(draw.shard, draw.row) for _, draw in slots if draw and draw.dataset == number]

@@ -34,7 +34,7 @@ class Tokenizer:
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises plain Exception
-            raise ValueError(f"{file} is no tokenizer: {error}") from error
+            raise ValueError(f"{file} is not a tokenizer: {error}") from error
         self.place = str(file)
 
     @property

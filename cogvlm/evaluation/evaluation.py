@@ -155,7 +155,7 @@ def check(entry: Entry, dataset: Dataset, options: Options) -> None:
         return
     check_level(dataset, entry.task)
     if options.blind == "constant" and entry.task not in scoring.CONSTANT:
-        raise ValueError(f"--blind constant is nothing for {entry.task}; use --blind shuffled")
+        raise ValueError(f"--blind constant does not work for {entry.task}; use --blind shuffled")
 
 
 def _result(

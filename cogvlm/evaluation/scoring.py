@@ -175,7 +175,7 @@ def constant_answer(task: str, questions: Sequence[Question]) -> str:
     if task in CONSTANT:
         given = Counter(answer for question in questions for answer in question.references)
         return min(given, key=lambda answer: (-given[answer], answer))
-    raise ValueError(f"--blind constant is nothing for {task}; use --blind shuffled")
+    raise ValueError(f"--blind constant does not work for {task}; use --blind shuffled")
 
 
 def _choices(questions: Sequence[Question]) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Everything that a training run is told, as one dataclass; `train_presets` has the named runs.
+"""All settings of a training run in one dataclass; `presets` has the named runs.
 
 `python -m cogvlm.train --help` is made from the sentences below. Importing this module is free.
 """
@@ -47,13 +47,13 @@ class TrainConfig:
     """A training run."""
 
     output: str = ""
-    """Folder of the run: snapshots, logs. The same command with the same folder goes on."""
+    """Folder for snapshots and logs. The same command with the same folder resumes."""
     data: str = ""
     """Shard sets as [task=]OUT[@SELECTION][:weight], separated by commas."""
     task: TaskName = "caption"
-    """What is made of the samples of shard sets that name no task."""
+    """Task of the shard sets that name none."""
     model: str = ""
-    """A model preset, for a start from random weights; see cogvlm/model/presets.py."""
+    """A model preset, to start from random weights; see docs/model_settings.md."""
     init: str = ""
     """Folder of a checkpoint to start from, ours or official (or --model)."""
     tokenizer: str = ""
@@ -61,53 +61,53 @@ class TrainConfig:
     override: tuple[str, ...] = ()
     """Model settings to change, as expert.layers=4; names are those of docs/model_settings.md."""
     seed: int = 0
-    """Of sample order, prompts, dropout and fresh weights."""
+    """Seed of sample order, prompts, dropout and fresh weights."""
     dry_run: bool = False
     """Check everything, print the plan and stop."""
 
     steps: int = 1000
     """Optimiser steps of the whole run; the schedule spans them."""
     epochs: int = 0
-    """Steps as whole passes over the one shard set, instead of --steps."""
+    """Length in passes over the only shard set, instead of --steps."""
     global_batch: int = 64
     """Samples of an optimiser step, over all ranks and micro-batches."""
     micro_batch: int | Literal["auto"] = "auto"
-    """Rows of a rank at a time; auto: what the memory plan says will fit."""
+    """Rows that a rank runs at a time; auto: as many as fit by the memory plan."""
     streams: int = 0
-    """L, the parts of the sample order (0: chosen); numbers of readers that divide it may go on."""
+    """L, parts of the sample order (0: chosen); ranks x workers must divide it to resume."""
     window: int = 8
     """Shards whose samples are shuffled together."""
     workers: int = 1
     """Loader processes of a rank; 0 reads in the rank itself."""
     pack_tokens: int = 0
-    """Samples of a stream share rows of so many tokens; 0: one sample a row, padded."""
+    """Pack the samples of a stream into rows of this many tokens; 0: one padded sample a row."""
     error_budget: int = 100
-    """So many unusable samples in a row end the run."""
+    """The run ends after this many unusable samples in a row."""
     augment: Augment = field(default_factory=Augment)
     """Random changes to images; off in all published recipes."""
 
     image_size: int = 0
-    """Side of the model's input in pixels; 0: as the model is. Position tables are resized."""
+    """Side of the model's input in pixels; 0: the model's own. Position tables are resized."""
     resize_at: tuple[tuple[int, int], ...] = ()
     """Steps at which the input side changes, as STEP SIDE."""
     template: TemplateName = "base"
     """Text around questions and answers."""
     prompt_language: PromptLanguage = "en"
-    """Of the questions that tasks ask; both: by hash. Captions and phrases stay as they are."""
+    """Language of the questions; both: chosen by hash. Captions and phrases stay as they are."""
     prompts: str = ""
-    """Folder with prompt pools of your own; those that it lacks are ours (cogvlm/tasks/prompts)."""
+    """Folder with your prompt pools; missing ones are ours (cogvlm/data/tasks/prompts)."""
     task_prefix: bool = False
     """Put the task's name and a colon before every question, as a plain marker."""
     caption_requests: bool = False
-    """Ask for captions in words, in the run's template; off: the prompt is empty."""
+    """Ask for captions with a question, in the run's template; off: the prompt is empty."""
     negatives: float = 0.0
-    """Share of REC visits that ask for what the caption does not name; it is "not in the image"."""
+    """Share of REC questions about something the caption does not name: "not in the image"."""
     grounding_units: GroundingUnits = "chunks"
     """Phrases with boxes are noun chunks, or the referring expressions that lie in no other."""
     keep_ambiguous: bool = False
-    """REC and REG also of phrases that may name several things: to measure what the rules do."""
+    """REC and REG also for ambiguous phrases, to measure what the rules against them do."""
     document_loss: DocumentLoss = "all"
-    """Documents' targets: all text, or only text that comes after an image."""
+    """Targets of documents: all text, or only text after an image."""
 
     trains: tuple[str, ...] = ("adapter", "boi_eoi", "expert", "image_head")
     """Parameter groups that are trained; the others are frozen."""
@@ -116,17 +116,17 @@ class TrainConfig:
     lr_scale: dict[str, float] = field(default_factory=dict)
     """Factor on the learning rate of a parameter group."""
     warmup_steps: int = 0
-    """Steps of the linear rise to the peak."""
+    """Steps in which the learning rate rises linearly to its peak."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """What follows the warm-up."""
+    """How the learning rate falls after the warm-up."""
     lr_floor: float = 0.1
-    """Share of the peak at which cosine and linear end."""
+    """Share of the peak learning rate at which cosine and linear end."""
     weight_decay: float = 0.05
-    """On matrices, embeddings, BOI and EOI; never on norms and biases."""
+    """Weight decay of matrices, embeddings, BOI and EOI; norms and biases have none."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """Of AdamW."""
+    """AdamW's decay of the two moments."""
     eps: float = 1e-8
-    """Of AdamW."""
+    """AdamW's epsilon."""
     clip: float = 1.0
     """Largest norm of the gradient; 0: no clipping."""
     dropout: float = 0.0
@@ -134,45 +134,45 @@ class TrainConfig:
     ema: float = 0.0
     """Decay of the averaged weights, warmed up as min(decay, (1 + n) / (10 + n)); 0: none."""
     loss_per: Literal["token", "sample"] = "token"
-    """What the loss of a global batch is divided by: its target tokens, or its samples."""
+    """Average the loss of a global batch over its target tokens, or over its samples."""
     lora_rank: int = 0
     """Rank of low-rank differences to frozen matrices (group lora); 0: none."""
     lora_alpha: float = 0.0
-    """They are multiplied by alpha / rank; 0: alpha is the rank."""
+    """The differences are multiplied by alpha / rank; 0: alpha is the rank."""
     lora_targets: str = r"language_expert_|language_mlp"
-    """Pattern of the matrices that get them."""
+    """Pattern of the matrices that get low-rank differences."""
     nonfinite_budget: int = 20
     """Updates that may be skipped: loss or gradient is not finite, or no sample had a target."""
 
     precision: Literal["bf16", "fp32"] = "bf16"
-    """Of the computation; trained weights, optimiser and averages are fp32 always."""
+    """Precision of the computation; trained weights, optimiser and averages are always fp32."""
     device: str = "auto"
     """auto, cuda or cpu."""
     replicas: int = 1
-    """Copies of the sharded model; each is sharded over world size / replicas ranks."""
+    """Copies of the model; each is sharded over world size / replicas ranks."""
     reshard: bool = True
-    """Free gathered weights between forward and backward pass; less memory, more traffic."""
+    """Free gathered weights between forward and backward pass: less memory, more traffic."""
     checkpoint_activations: Checkpointed = "none"
-    """Whose layers keep their inputs only and are computed twice."""
+    """Whose layers keep only their inputs and are computed twice."""
     compile: bool = False
     """Compile every layer of decoder and tower."""
     deterministic: bool = False
-    """Bit-for-bit repeatable on the same machine; slower on GPUs. CPUs are so anyway."""
+    """Make runs repeatable bit for bit on the same machine; slower on GPUs. CPUs always are."""
 
     snapshot_every: int = 1000
-    """Steps between snapshots (model, optimiser, averages, position); one at the end always."""
+    """Steps between snapshots (model, optimiser, averages, position); the last step has one too."""
     keep: int = 3
-    """Snapshots that stay, newest first; the best by validation stays besides."""
+    """Newest snapshots to keep; the best by validation is kept as well."""
     val_data: str = ""
-    """Held-out shard sets, as --data."""
+    """Held-out shard sets, written as in --data."""
     val_every: int = 1000
-    """Steps between validations, of the raw and of the averaged weights."""
+    """Steps between validations of the raw and the averaged weights."""
     val_samples: int = 1024
-    """Samples of a validation."""
+    """Samples in a validation."""
     log_every: int = 10
     """Steps between plain progress lines; the log has every step."""
     wandb: str = ""
-    """Project to log to with Weights & Biases, besides the files."""
+    """Weights & Biases project to log to, in addition to the files."""
 
     def check(self) -> None:
         """Raise ValueError where a setting cannot be; names it as its flag."""

@@ -102,12 +102,12 @@ def _streams(config: TrainConfig, snapshot: Snapshot | None, ranks: int) -> int:
         return streams_of(config.global_batch, readers, wanted)
     streams: int = snapshot.facts["identity"]["streams"]
     if config.streams not in (0, streams):
-        raise ValueError(f"--streams {config.streams}: this run was begun with {streams}")
+        raise ValueError(f"--streams {config.streams}: this run started with {streams}")
     if streams % readers:
         allowed = [str(n) for n in range(1, streams + 1) if streams % n == 0]
         raise ValueError(
             f"{ranks} ranks x {max(1, config.workers)} workers = {readers}, but this run has "
-            f"{streams} streams: it goes on exactly with {', '.join(allowed)} (ranks x workers)"
+            f"{streams} streams: it resumes exactly with {', '.join(allowed)} (ranks x workers)"
         )
     return streams
 
@@ -190,7 +190,7 @@ def _check_same_run(
         if told[name] != value:
             raise ValueError(
                 f"{snapshot.folder} was trained with {name} {value!r}, now it is {told[name]!r}; "
-                "give the same, or use another --output to start anew (--init goes on from these "
+                "use the same, or another --output for a new run (--init starts from these "
                 "weights)"
             )
     lora = lora_settings(config)
@@ -214,7 +214,7 @@ def lora_settings(config: TrainConfig) -> dict[str, Any] | None:
 def remarks(config: TrainConfig) -> list[str]:
     """Return what the user of these settings may not expect."""
     return [
-        f"never reaches {side} px: --resize_at has step {step}, the run has {config.steps}"
+        f"--resize_at: step {step} is beyond --steps {config.steps}, so {side} px are never used"
         for step, side in config.resize_at
         if step >= config.steps
     ]

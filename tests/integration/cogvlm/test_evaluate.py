@@ -243,12 +243,15 @@ def test_what_was_trained_on_is_counted(
         (["--data", "perplexity_x=x"], "x"),
         (["--data", "rec={folder}/grounded", "--limit", "0"], "--limit is 0"),
         (["--data", "rec={folder}/grounded", "--json", "no/such/x"], "its folder does not exist"),
-        (["--data", "rec={folder}/grounded", "--step", "3"], "is no training run"),
+        (["--data", "rec={folder}/grounded", "--step", "3"], "is not a training run"),
         (
             ["--data", "rec={folder}/grounded", "--template", "odd"],
             "odd is unknown; known: base",
         ),
-        (["--data", "caption={folder}/grounded", "--blind", "constant"], "nothing for caption"),
+        (
+            ["--data", "caption={folder}/grounded", "--blind", "constant"],
+            "not work for caption",
+        ),
         (["--data", "perplexity={folder}/grounded", "--shots", "1"], "takes neither --shots"),
     ],
 )

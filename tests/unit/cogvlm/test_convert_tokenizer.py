@@ -60,10 +60,10 @@ def test_a_small_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"hello", "is no sentencepiece model"),
-        (b"", "is no byte-pair sentencepiece model"),
-        (model_of(("<unk>", 2), kind=1), "is no byte-pair sentencepiece model"),
-        (model_of(("<unk>", 2))[:5], "is no sentencepiece model"),
+        (b"hello", "is not a sentencepiece model"),
+        (b"", "is not a byte-pair sentencepiece model"),
+        (model_of(("<unk>", 2), kind=1), "is not a byte-pair sentencepiece model"),
+        (model_of(("<unk>", 2))[:5], "is not a sentencepiece model"),
     ],
 )
 def test_other_files(

@@ -142,7 +142,7 @@ def test_glm4v_has_other_matrices() -> None:
 
 def test_a_checkpoint_has_no_adapter(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(capsys, base / "plain")
-    assert "is no training run" in said and "give the folder of a run with --lora_rank" in said
+    assert "is not a training run" in said and "give the folder of a run with --lora_rank" in said
 
 
 def test_no_averages_and_other_engines(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -273,7 +273,7 @@ def test_pickles_are_not_run(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "sprung",))
 
     torch.save({"weight": Trap()}, tmp_path / "trap.bin")
-    with pytest.raises(ValueError, match=r"trap.bin is no readable PyTorch weights file"):
+    with pytest.raises(ValueError, match=r"trap.bin is not a readable PyTorch weights file"):
         FileReader(tmp_path / "trap.bin")
     assert not (tmp_path / "sprung").exists()
 
@@ -284,7 +284,7 @@ def test_old_and_other_pytorch_files(tmp_path: Path) -> None:
     reader = FileReader(tmp_path / "old.bin")
     assert same({name: reader.get(name) for name in reader.names()}, state["state_dict"])
     torch.save([torch.ones(3)], tmp_path / "list.bin")
-    with pytest.raises(ValueError, match=r"list.bin holds a list, no named tensors"):
+    with pytest.raises(ValueError, match=r"list.bin holds a list, not named tensors"):
         FileReader(tmp_path / "list.bin")
 
 

@@ -1,4 +1,4 @@
-"""A run that was killed goes on as if nothing had happened, to the last bit."""
+"""A run that was killed resumes as if nothing had happened, to the last bit."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_two_kills_and_two_data_workers_change_nothing(
     kill_after(tmp_path, 3, *flags)
     kill_after(tmp_path, 6, *flags)
     said = finish(*flags)
-    assert "goes on after step" in said
+    assert "resumes after step" in said
     assert_same(tmp_path, straight)
 
 
@@ -99,7 +99,7 @@ def test_a_world_size_that_does_not_fit_is_refused_and_told_which_do(
     with Training(*data, "--output", straight, "--workers", 3) as training:
         code, said = training.ended()
     assert code == 2
-    assert "8 streams: it goes on exactly with 1, 2, 4, 8 (ranks x workers)" in said
+    assert "8 streams: it resumes exactly with 1, 2, 4, 8 (ranks x workers)" in said
 
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])

@@ -206,6 +206,8 @@ REFUSALS = {
     "no such shard set": (["--data", "{folder}/nothing"], "nothing: there is no such folder"),
     "all weights 0": (["--data", "{folder}/pairs:0"], "every weight is 0"),
     "unknown task": (["--data", "sing={folder}/pairs"], "unknown task 'sing'; known: dialogue, "),
+    "task with a typo": (["--task", "captoin"], "--task captoin is unknown; did you mean caption?"),
+    "template with a typo": (["--template=chta"], "--template chta is unknown; did you mean chat?"),
     "grounding on plain pairs": (
         ["--data", "rec={folder}/pairs"],
         "holds image_text samples, but task rec needs grounded",

@@ -1,6 +1,6 @@
 """Sample order: every sample once an epoch, exact shares, the same batches however dealt.
 
-The order is a promise to every run that goes on: the last tests hold a few draws literally.
+The order is a promise to every run that resumes: the last tests hold a few draws literally.
 """
 
 from __future__ import annotations
@@ -250,7 +250,9 @@ def test_a_batch_that_readers_cannot_share_is_told_ones_that_they_can(
         found = streams_of(global_batch, readers)
         assert global_batch % found == 0 and found % readers == 0
         return
-    with pytest.raises(ValueError, match=f"--global_batch {global_batch} is no multiple") as told:
+    with pytest.raises(
+        ValueError, match=f"--global_batch {global_batch} is not a multiple"
+    ) as told:
         streams_of(global_batch, readers)
     words = str(told.value).partition("; use ")[2].partition(", or")[0]
     offered = [int(word) for word in words.split(" or ")]
@@ -296,7 +298,7 @@ def test_a_permutation_is_one(seed: int, size: int, words: list[int]) -> None:
     assert np.array_equal(found, permutation(Domain.EPOCH, seed, size, *words))
 
 
-# A change of these numbers changes what every run that goes on sees next. Name it in CHANGELOG.md
+# A change of these numbers changes what every resumed run sees next. Name it in CHANGELOG.md
 # as a break of the sample order.
 
 GOLDEN_SET = [

@@ -157,7 +157,7 @@ def test_interleaved_documents_keep_their_order(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [(None, "tokenizer.json does not exist; put the language model's"),
-     ("{", "tokenizer.json is no tokenizer")],
+     ("{", "tokenizer.json is not a tokenizer")],
 )  # fmt: skip
 def test_no_tokenizer(tmp_path: Path, content: str | None, told: str) -> None:
     if content is not None:

@@ -86,7 +86,7 @@ def test_constant_answers() -> None:
         constant = scoring.constant_answer(task, POINTED)
         score = scoring.score(task, POINTED, [constant] * 3)
         assert score.metrics["accuracy"] == score.metrics["chance"]["constant_box"]["accuracy"] > 0
-    with pytest.raises(ValueError, match="is nothing for caption"):
+    with pytest.raises(ValueError, match="does not work for caption"):
         scoring.constant_answer("caption", QUESTIONS["caption"])
 
 
