@@ -120,13 +120,13 @@ def _write_json(
     results: Sequence[Result],
     shared: dict[str, Any],
 ) -> None:
-    told = {
+    report = {
         "model": dict(subject.facts) if subject else None,
         "options": vars(how),
         "entries": [result.to_json() for result in results],
         "overlap": shared,
     }
-    file.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _check_folder(name: str, file: str | None) -> None:

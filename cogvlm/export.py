@@ -75,14 +75,14 @@ def _export_adapter(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--adapter: --for {options.engine} takes whole models; leave --for or --adapter out"
         )
-    told = peft_adapter.write(
+    summary = peft_adapter.write(
         options.checkpoint,
         options.output,
         dtype=dtype_of(options.dtype),
         weights=options.weights,
         step=options.step,
     )
-    base = told["base_model_name_or_path"]
+    base = summary["base_model_name_or_path"]
     size_px = opened.read_config(options.checkpoint).vision.image_size
     which = opened.described(options.checkpoint, options.weights, options.step)
     say(

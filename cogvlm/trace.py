@@ -38,8 +38,8 @@ def _trace(folder: Path, step: int) -> None:
     path = folder / SETTINGS
     if not path.is_file():
         raise ValueError(f"{path} does not exist; give the folder of a training run")
-    told = json.loads(path.read_text(encoding="utf-8"))
-    settings, identity = told["train"], told["data"]
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    settings, identity = facts["train"], facts["data"]
     if not 1 <= step <= settings["steps"]:
         raise ValueError(f"--step {step}: the run has steps 1 to {settings['steps']}")
     components = open_mixture(settings["data"], settings["task"])

@@ -53,11 +53,11 @@ def write(
         )
     _check(snapshot, run)
     with checkpoint.new_folder(folder) as attempt:
-        found = opened.differences(snapshot, weights)
-        modules = sorted({name.rpartition(".")[0] for name in found})
+        differences = opened.differences(snapshot, weights)
+        modules = sorted({name.rpartition(".")[0] for name in differences})
         config = _config(snapshot, modules, opened.settings(run).get("init") or None)
         checkpoint.write_json(attempt / CONFIG, config)
-        tensors = {_peft_name(name): each.to(dtype) for name, each in found.items()}
+        tensors = {_peft_name(name): each.to(dtype) for name, each in differences.items()}
         safetensors.torch.save_file(tensors, attempt / WEIGHTS, metadata={"format": "pt"})
     return config
 

@@ -176,8 +176,8 @@ def _files_of(path: Path) -> dict[str, Path]:
             if (path / index).is_file():
                 return _files_of_index(path / index)
         whole = path / f"model{_SAFETENSORS}"
-        found = sorted(path.glob(f"*{_SAFETENSORS}")) or sorted(path.glob("*.bin"))
-        files = [whole] if whole.is_file() else found
+        candidates = sorted(path.glob(f"*{_SAFETENSORS}")) or sorted(path.glob("*.bin"))
+        files = [whole] if whole.is_file() else candidates
     else:
         raise ValueError(f"{path} does not exist; give a checkpoint folder or file")
     if not files:

@@ -161,25 +161,25 @@ def _matrices(config: ModelConfig, group: str) -> dict[str, int]:
 def _projector_matrices(config: ModelConfig) -> tuple[dict[str, tuple[int, int]], str]:
     """Weights and the tokens of an image that meet them; and the projector's first parameter."""
     patches, tokens = config.vision.grid_size**2, config.image_tokens
-    found = {name: (weights, tokens) for name, weights in _matrices(config, "adapter").items()}
+    meets = {name: (weights, tokens) for name, weights in _matrices(config, "adapter").items()}
     if config.projector.kind == "resampler":
-        for name, (weights, _) in found.items():
+        for name, (weights, _) in meets.items():
             if name.endswith("in_proj_weight"):  # a third for queries, two for keys and values
-                found[name] = weights // 3, tokens + 2 * patches
+                meets[name] = weights // 3, tokens + 2 * patches
             elif name.endswith("linear_proj.linear_proj.weight"):
-                found[name] = weights, patches
-    return found, next(name for name in shapes(config) if group_of(name) == "adapter")
+                meets[name] = weights, patches
+    return meets, next(name for name in shapes(config) if group_of(name) == "adapter")
 
 
 @lru_cache
 def _decoder_matrices(config: ModelConfig) -> dict[tuple[int, str], tuple[int, int]]:
     """Weights by layer and part, in the order they run: language, and vision or 0."""
-    found: Counter[tuple[int, str, str]] = Counter()
+    weights: Counter[tuple[int, str, str]] = Counter()
     for name, shape in shapes(config).items():
         if (match := _MATRIX.match(name)) and len(shape) > 1:
-            found[int(match[1]), _PARTS[match[3]], match[2]] += math.prod(shape)
+            weights[int(match[1]), _PARTS[match[3]], match[2]] += math.prod(shape)
     return {
-        (layer, part): (found[layer, part, "language"], found[layer, part, "vision"])
+        (layer, part): (weights[layer, part, "language"], weights[layer, part, "vision"])
         for layer in range(config.num_layers)
         for part in _PARTS.values()
     }

@@ -126,20 +126,22 @@ def _augmented(
 def _texts(fields: Mapping[str, Any], caption: str) -> list[str]:
     """Return all that is said of a sample's images."""
     items = fields.get("items")
-    said = [str(item) for item in items] if isinstance(items, list) else []
-    return [caption, *said, *(str(turn.get("content")) for turn in tasks.conversation(fields))]
+    texts = [str(item) for item in items] if isinstance(items, list) else []
+    texts += [str(turn.get("content")) for turn in tasks.conversation(fields)]
+    return [caption, *texts]
 
 
 def _slots(fields: Mapping[str, Any]) -> list[tuple[Sequence[float], tuple[int, int] | None]]:
     """Return every box of a sample with its phrase's span, in the order of `_with_boxes`."""
     rows = [row for name in _ROWS for row in tasks.box_rows(fields, name)]
-    said = [
+    spoken = [
         box
         for turn in tasks.conversation(fields)
         for entry in turn.get("boxes") or ()
         for box in entry
     ]
-    return [(row[2:6], (int(row[0]), int(row[1]))) for row in rows] + [(box, None) for box in said]
+    of_phrases = [(row[2:6], (int(row[0]), int(row[1]))) for row in rows]
+    return [*of_phrases, *((box, None) for box in spoken)]
 
 
 def _with_boxes(

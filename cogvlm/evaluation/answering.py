@@ -59,19 +59,19 @@ class Answerer:
 
     def answer(self, questions: Sequence[Question], max_new_tokens: int) -> Answered:
         """Return the likeliest answers, a token at a time."""
-        found = Answered()
-        prompts = self._prompts(questions, found)
+        answered = Answered()
+        prompts = self._prompts(questions, answered)
         while part := list(islice(prompts, self.batch)):
-            for (question, _), said in zip(part, self._said(part, max_new_tokens), strict=True):
-                found.questions.append(question)
-                found.answers.append(said)
-        return found
+            for (question, _), answer in zip(part, self._said(part, max_new_tokens), strict=True):
+                answered.questions.append(question)
+                answered.answers.append(answer)
+        return answered
 
     def weigh(self, questions: Sequence[Question]) -> Answered:
         """Return how likely each choice of each question is as the answer."""
-        found = Answered()
+        answered = Answered()
         for question in questions:
-            usable = self._pictured(question, found)
+            usable = self._pictured(question, answered)
             if usable is None:
                 continue
             try:
@@ -80,43 +80,43 @@ class Answerer:
                     for choice in question.choices
                 ]
             except ImageError:
-                found.left_out["image_damaged"] += 1
+                answered.left_out["image_damaged"] += 1
                 continue
             except ValueError:
-                found.left_out["does_not_fit"] += 1  # without a loss there is no choice to count
+                answered.left_out["does_not_fit"] += 1  # without a loss there is no choice to count
                 continue
-            found.questions.append(question)
-            found.nats.append([losses(self.model, [sample]) for sample in samples])
-        return found
+            answered.questions.append(question)
+            answered.nats.append([losses(self.model, [sample]) for sample in samples])
+        return answered
 
     def _prompts(
-        self, questions: Iterable[Question], found: Answered
+        self, questions: Iterable[Question], answered: Answered
     ) -> Iterator[tuple[Question, Sample | None]]:
         """Yield the prompt of each question; None where it does not fit."""
         for question in questions:
-            usable = self._pictured(question, found)
+            usable = self._pictured(question, answered)
             if usable is None:
                 continue
             prompt: Sample | None = None
             try:
                 prompt = self.prompter.prompt(question, *usable)
             except ImageError:
-                found.left_out["image_damaged"] += 1
+                answered.left_out["image_damaged"] += 1
                 continue
             except ValueError:
-                found.unanswered["does_not_fit"] += 1
+                answered.unanswered["does_not_fit"] += 1
             if prompt and len(prompt.ids) >= self.model.config.max_positions:
-                found.unanswered["does_not_fit"] += 1
+                answered.unanswered["does_not_fit"] += 1
                 prompt = None
             yield question, prompt
 
     def _pictured(
-        self, question: Question, found: Answered
+        self, question: Question, answered: Answered
     ) -> tuple[Images, Sequence[Shot]] | None:
         try:
             images = self.images.of(question)
         except SampleError as error:
-            found.left_out[error.reason] += 1
+            answered.left_out[error.reason] += 1
             return None
         return images, self.shots.of(question, images) if self.shots else ()
 
@@ -134,13 +134,13 @@ class Answerer:
         for at, (_, prompt) in enumerate(part):
             if prompt is not None:
                 groups.setdefault(max(most, len(prompt.ids)), []).append(at)
-        said = [""] * len(part)
+        texts = [""] * len(part)
         for places in groups.values():
             prompts = [prompt for at in places if (prompt := part[at][1]) is not None]
-            found = answers(self.model, prompts, sampling, self.prompter.tokenizer)
-            for at, answer in zip(places, found, strict=True):
-                said[at] = answer
-        return said
+            generated = answers(self.model, prompts, sampling, self.prompter.tokenizer)
+            for at, answer in zip(places, generated, strict=True):
+                texts[at] = answer
+        return texts
 
 
 @torch.inference_mode()
@@ -173,7 +173,7 @@ def perplexity(
     batch: int,
 ) -> Perplexity:
     """Return the loss of samples as they would be trained on, prompts of the first epoch."""
-    found = Perplexity()
+    result = Perplexity()
 
     def made() -> Iterator[Sample]:
         for raw in samples:
@@ -182,12 +182,12 @@ def perplexity(
                     raise raw
                 yield maker.make(raw, task, 0, model.config)
             except (Skip, SampleError) as error:
-                found.left_out[str(error.reason)] += 1
+                result.left_out[str(error.reason)] += 1
 
     sequences = made()
     while part := list(islice(sequences, batch)):
         nats, targets = losses(model, part)
-        found.nats += nats
-        found.targets += targets
-        found.samples += len(part)
-    return found
+        result.nats += nats
+        result.targets += targets
+        result.samples += len(part)
+    return result

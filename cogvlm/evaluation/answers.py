@@ -157,8 +157,8 @@ class YesNo:
     @property
     def total(self) -> int:
         """All questions."""
-        said = self.right_yes + self.wrong_yes + self.right_no + self.wrong_no
-        return said + self.unparsable_yes + self.unparsable_no
+        answered = self.right_yes + self.wrong_yes + self.right_no + self.wrong_no
+        return answered + self.unparsable_yes + self.unparsable_no
 
     @property
     def accuracy(self) -> float | None:

@@ -37,10 +37,10 @@ class Read:
 
 def first_box(answer: str) -> Read:
     """Return the first box of an answer; text around box texts is passed over."""
-    found = boxtext.find(answer)
-    if not found:
+    box_texts = boxtext.find(answer)
+    if not box_texts:
         return Read(None, "missing")
-    boxes = found[0].boxes
+    boxes = box_texts[0].boxes
     return Read(boxes[0], "") if boxes else Read(None, "malformed")
 
 
@@ -61,8 +61,8 @@ def is_right(box: Box, gold: Gold) -> bool:
 
 def without_boxes(text: str) -> str:
     """Return a text without its box texts, well-formed or not, and the space before each."""
-    for found in reversed(boxtext.find(text)):
-        text = text[: found.start].rstrip(" ") + text[found.end :]
+    for box_text in reversed(boxtext.find(text)):
+        text = text[: box_text.start].rstrip(" ") + text[box_text.end :]
     return text
 
 
@@ -77,15 +77,15 @@ class Recalled:
 
 def recalled(answer: str, phrases: Sequence[tuple[str, Gold]]) -> Recalled:
     """Return which phrases of a caption are found in a grounded caption."""
-    found = boxtext.find(answer)
-    read = [(_before(answer, each), each.boxes) for each in found if each.boxes]
+    box_texts = boxtext.find(answer)
+    read = [(_before(answer, each), each.boxes) for each in box_texts if each.boxes]
     named, anywhere = [], []
     for phrase, gold in phrases:
-        said = " ".join(phrase.casefold().split())
+        words = " ".join(phrase.casefold().split())
         right = [before for before, boxes in read if any(is_right(box, gold) for box in boxes)]
         anywhere.append(bool(right))
-        named.append(any(_ends_with(before, said) for before in right))
-    return Recalled(tuple(named), tuple(anywhere), sum(each.boxes is None for each in found))
+        named.append(any(_ends_with(before, words) for before in right))
+    return Recalled(tuple(named), tuple(anywhere), sum(each.boxes is None for each in box_texts))
 
 
 def constant_box(gold: Sequence[Gold]) -> tuple[Box, float]:
@@ -166,8 +166,8 @@ def _areas(boxes: Floats) -> Floats:
     return np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(axis=-1)
 
 
-def _before(answer: str, found: boxtext.Found) -> str:
-    return " ".join(without_boxes(answer[: found.start]).casefold().split())
+def _before(answer: str, box_text: boxtext.Found) -> str:
+    return " ".join(without_boxes(answer[: box_text.start]).casefold().split())
 
 
 def _ends_with(text: str, phrase: str) -> bool:

@@ -85,10 +85,10 @@ def _runs(words: Sequence[str]) -> list[Runs]:
 
 def _rarity(images: Sequence[Sequence[Sequence[Runs]]]) -> Mapping[tuple[str, ...], float]:
     """Return log(images / images that have it in a reference) of every run of the references."""
-    found: Counter[tuple[str, ...]] = Counter()
+    grams: Counter[tuple[str, ...]] = Counter()
     for texts in images:
-        found.update({run for text in texts for runs in text for run in runs})
-    return {run: math.log(len(images) / count) for run, count in found.items()}
+        grams.update({run for text in texts for runs in text for run in runs})
+    return {run: math.log(len(images) / count) for run, count in grams.items()}
 
 
 def _score(

@@ -122,8 +122,8 @@ def evaluate(entry: Entry, dataset: Dataset, subject: Subject | None, options: O
     asked = ask(dataset, task, training, all_phrases=options.all_phrases, limit=options.limit)
     if options.blind == "constant":
         constant = scoring.constant_answer(task, asked.questions)
-        found = Answered(asked.questions, [constant] * len(asked.questions))
-        return _result(entry, dataset, asked, found, None, options)
+        answered = Answered(asked.questions, [constant] * len(asked.questions))
+        return _result(entry, dataset, asked, answered, None, options)
     assert subject is not None
     template = template_for(task, subject.template, training)
     answerer = Answerer(
@@ -134,10 +134,10 @@ def evaluate(entry: Entry, dataset: Dataset, subject: Subject | None, options: O
         batch=options.batch,
     )
     if task == "choice_likelihood":
-        found = answerer.weigh(asked.questions)
+        answered = answerer.weigh(asked.questions)
     else:
-        found = answerer.answer(asked.questions, options.max_new_tokens or MAX_NEW_TOKENS[task])
-    return _result(entry, dataset, asked, found, template, options)
+        answered = answerer.answer(asked.questions, options.max_new_tokens or MAX_NEW_TOKENS[task])
+    return _result(entry, dataset, asked, answered, template, options)
 
 
 def check(entry: Entry, dataset: Dataset, options: Options) -> None:
@@ -162,36 +162,37 @@ def _result(
     entry: Entry,
     dataset: Dataset,
     asked: Asked,
-    found: Answered,
+    answered: Answered,
     template: str | None,
     options: Options,
 ) -> Result:
-    if not found.questions:
-        why = ", ".join(f"{reason} {count}" for reason, count in found.left_out.items())
+    if not answered.questions:
+        why = ", ".join(f"{reason} {count}" for reason, count in answered.left_out.items())
         raise ValueError(f"{dataset.spec}: no question could be asked ({why})")
-    if found.nats:
-        score, said = scoring.likelihoods(found.questions, found.nats)
+    if answered.nats:
+        score, texts = scoring.likelihoods(answered.questions, answered.nats)
     else:
-        score, said = scoring.score(entry.task, found.questions, found.answers), found.answers
+        texts = answered.answers
+        score = scoring.score(entry.task, answered.questions, texts)
     return Result(
         task=entry.task,
         data=_data(dataset),
-        questions=len(found.questions),
+        questions=len(answered.questions),
         metrics=score.metrics,
         template=template,
         shots=options.shots,
-        skipped=dict(asked.skipped + found.left_out),
+        skipped=dict(asked.skipped + answered.left_out),
         ambiguous=dict(asked.ambiguous),
         unparsable=score.unparsable,
-        unanswered=dict(found.unanswered),
-        answers=_answers(found.questions, said, score),
+        unanswered=dict(answered.unanswered),
+        answers=_answers(answered.questions, texts, score),
     )
 
 
-def _answers(questions: Sequence[Question], said: Sequence[str], score: Score) -> list[Answer]:
+def _answers(questions: Sequence[Question], texts: Sequence[str], score: Score) -> list[Answer]:
     return [
         Answer(each.key, each.source_key, each.text, answer, each.references, value)
-        for each, answer, value in zip(questions, said, score.each, strict=True)
+        for each, answer, value in zip(questions, texts, score.each, strict=True)
     ]
 
 
@@ -200,22 +201,22 @@ def _perplexity(entry: Entry, dataset: Dataset, subject: Subject, options: Optio
     template = subject.template
     maker = SampleMaker(subject.tokenizer, template, Augment(), seed=0, options=subject.options)
     samples = itertools.islice(_samples(dataset, options), options.limit)
-    found = answering.perplexity(subject.model, maker, task, samples, options.batch)
-    if not found.targets:
-        raise ValueError(f"{dataset.spec}: no sample gives a target ({dict(found.left_out)})")
-    nats = found.nats / found.targets
+    measured = answering.perplexity(subject.model, maker, task, samples, options.batch)
+    if not measured.targets:
+        raise ValueError(f"{dataset.spec}: no sample gives a target ({dict(measured.left_out)})")
+    nats = measured.nats / measured.targets
     return Result(
         task=entry.task,
         data=_data(dataset),
-        questions=found.samples,
+        questions=measured.samples,
         metrics={
             "nats_per_target": nats,
             "perplexity": math.exp(nats) if nats < 700 else None,
-            "targets": found.targets,
+            "targets": measured.targets,
             "trained_as": task,
         },
         template=template,
-        skipped=dict(found.left_out),
+        skipped=dict(measured.left_out),
     )
 
 

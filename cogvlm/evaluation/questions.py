@@ -248,15 +248,15 @@ def _conversation(
     make: Callable[[Question], Question],
 ) -> list[Question]:
     """Return a question for each question of a conversation, without what was said before it."""
-    said = tasks.conversation(fields)
-    roles = [turn.get("role") for turn in said]
-    if not said or roles != ["user", "assistant"] * (len(said) // 2):
+    messages = tasks.conversation(fields)
+    roles = [turn.get("role") for turn in messages]
+    if not messages or roles != ["user", "assistant"] * (len(messages) // 2):
         detail = "user and assistant must alternate, and the assistant have the last word"
         raise tasks.Skip(tasks.SkipReason.BAD_CONVERSATION, detail)
     questions = []
-    for asks, answers in zip(said[::2], said[1::2], strict=True):
+    for asks, answers in zip(messages[::2], messages[1::2], strict=True):
         # What belongs to the only question may stand beside the conversation.
-        whole = fields if len(said) == 2 else {}
+        whole = fields if len(messages) == 2 else {}
         truth = _content(answers).strip()
         if not truth:
             raise tasks.Skip(tasks.SkipReason.BAD_CONVERSATION, "an empty answer")
@@ -364,19 +364,19 @@ def _content(turn: Mapping[str, Any]) -> str:
         raise tasks.Skip(tasks.SkipReason.BAD_BOXES, str(error)) from error
 
 
-def _boxes(said: Mapping[str, Any], truth: str) -> tuple[Box, ...]:
+def _boxes(message: Mapping[str, Any], truth: str) -> tuple[Box, ...]:
     """Return the boxes of an answer's first mark as they are stored, or of its first box text."""
-    if stored := said.get("boxes"):
+    if stored := message.get("boxes"):
         return tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in stored[0])
-    found = boxtext.find(truth)
-    return tuple(found[0].boxes or ()) if found else ()
+    box_texts = boxtext.find(truth)
+    return tuple(box_texts[0].boxes or ()) if box_texts else ()
 
 
-def _texts(found: Any) -> tuple[str, ...]:
+def _texts(listed: Any) -> tuple[str, ...]:
     """Return a list of texts, or of VQAv2's objects with an `answer` each."""
-    if not isinstance(found, list):
+    if not isinstance(listed, list):
         return ()
-    texts = [each.get("answer") if isinstance(each, dict) else each for each in found]
+    texts = [each.get("answer") if isinstance(each, dict) else each for each in listed]
     return tuple(each for each in texts if isinstance(each, str))
 
 

@@ -32,23 +32,23 @@ class Score:
     unparsable: dict[str, int]  # answers that could not be read, by fault; wrong, all of them
 
 
-def score(task: str, questions: Sequence[Question], said: Sequence[str]) -> Score:
+def score(task: str, questions: Sequence[Question], answers: Sequence[str]) -> Score:
     """Return how good answers are.
 
     Args:
         task: One of `TASKS`.
         questions: At least one.
-        said: The answer to each.
+        answers: The answer to each.
     """
-    assert questions and len(questions) == len(said)
-    return TASKS[task](questions, said)
+    assert questions and len(questions) == len(answers)
+    return TASKS[task](questions, answers)
 
 
-def _first_box(questions: Sequence[Question], said: Sequence[str]) -> Score:
-    read = [boxes.first_box(each) for each in said]
+def _first_box(questions: Sequence[Question], answers: Sequence[str]) -> Score:
+    read = [boxes.first_box(each) for each in answers]
     each = [
-        float(found.box is not None and boxes.is_right(found.box, question.boxes_xyxy))
-        for found, question in zip(read, questions, strict=True)
+        float(first.box is not None and boxes.is_right(first.box, question.boxes_xyxy))
+        for first, question in zip(read, questions, strict=True)
     ]
     gold = [question.boxes_xyxy for question in questions]
     best, share = boxes.constant_box(gold)
@@ -60,61 +60,61 @@ def _first_box(questions: Sequence[Question], said: Sequence[str]) -> Score:
             "random_box": {"accuracy": boxes.random_boxes(gold)},
         },
     }
-    return Score(metrics, each, _faults(found.fault for found in read))
+    return Score(metrics, each, _faults(first.fault for first in read))
 
 
-def _grounded_caption(questions: Sequence[Question], said: Sequence[str]) -> Score:
-    found = [
+def _grounded_caption(questions: Sequence[Question], answers: Sequence[str]) -> Score:
+    matches = [
         boxes.recalled(answer, question.phrases)
-        for answer, question in zip(said, questions, strict=True)
+        for answer, question in zip(answers, questions, strict=True)
     ]
-    phrases = sum(len(each.named) for each in found)
-    captions = [boxes.without_boxes(each) for each in said]
+    phrases = sum(len(each.named) for each in matches)
+    captions = [boxes.without_boxes(each) for each in answers]
     references = [question.references for question in questions]
     agree = [text.exact(*pair) for pair in zip(captions, references, strict=True)]
     metrics: Metrics = {
-        "recall": text.ratio(sum(sum(each.named) for each in found), phrases),
-        "recall_any_words": text.ratio(sum(sum(each.anywhere) for each in found), phrases),
+        "recall": text.ratio(sum(sum(each.named) for each in matches), phrases),
+        "recall_any_words": text.ratio(sum(sum(each.anywhere) for each in matches), phrases),
         "phrases": phrases,
         "caption_cider": _mean(cider.cider_d(captions, references)),
         "caption_exact": _mean(agree),
     }
     faults = {
-        "malformed": sum(each.malformed > 0 for each in found),
-        "missing": sum("[[" not in answer for answer in said),
+        "malformed": sum(each.malformed > 0 for each in matches),
+        "missing": sum("[[" not in answer for answer in answers),
     }
-    each = [text.ratio(sum(one.named), len(one.named)) or 0.0 for one in found]
+    each = [text.ratio(sum(one.named), len(one.named)) or 0.0 for one in matches]
     return Score(metrics, each, {name: count for name, count in faults.items() if count})
 
 
-def _caption(questions: Sequence[Question], said: Sequence[str]) -> Score:
+def _caption(questions: Sequence[Question], answers: Sequence[str]) -> Score:
     references = [question.references for question in questions]
-    each = cider.cider_d(said, references)
+    each = cider.cider_d(answers, references)
     per_image = _mean([len(captions) for captions in references])
     metrics = {"cider": _mean(each), "references_per_image": per_image}
-    return Score(metrics, each, _faults("" if answer.strip() else "empty" for answer in said))
+    return Score(metrics, each, _faults("" if answer.strip() else "empty" for answer in answers))
 
 
 def _by_references(metric: Callable[[str, Sequence[str]], float], name: str) -> Any:
-    def scored(questions: Sequence[Question], said: Sequence[str]) -> Score:
-        pairs = zip(said, questions, strict=True)
+    def scored(questions: Sequence[Question], answers: Sequence[str]) -> Score:
+        pairs = zip(answers, questions, strict=True)
         each = [metric(answer, question.references) for answer, question in pairs]
-        empty = _faults("" if answer.strip() else "empty" for answer in said)
+        empty = _faults("" if answer.strip() else "empty" for answer in answers)
         return Score({name: _mean(each)}, each, empty)
 
     return scored
 
 
-def _choice(questions: Sequence[Question], said: Sequence[str]) -> Score:
-    read = [text.letter_of(*pair) for pair in zip(said, _choices(questions), strict=True)]
+def _choice(questions: Sequence[Question], answers: Sequence[str]) -> Score:
+    read = [text.letter_of(*pair) for pair in zip(answers, _choices(questions), strict=True)]
     right = [text.LETTERS.index(question.truth) for question in questions]
     each = [float(ours == theirs) for ours, theirs in zip(read, right, strict=True)]
     metrics = {"accuracy": _mean(each), "chance": _chance(questions)}
     return Score(metrics, each, _faults("no_choice" if at is None else "" for at in read))
 
 
-def _yes_no(questions: Sequence[Question], said: Sequence[str]) -> Score:
-    read = [text.yes_or_no(answer) for answer in said]
+def _yes_no(questions: Sequence[Question], answers: Sequence[str]) -> Score:
+    read = [text.yes_or_no(answer) for answer in answers]
     right = [bool(text.yes_or_no(question.truth)) for question in questions]
     counts = text.yes_no(zip(read, right, strict=True))
     metrics: Metrics = {

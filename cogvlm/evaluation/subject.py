@@ -56,8 +56,8 @@ def open_subject(
     if not Path(folder).is_dir():
         raise ValueError(f"--checkpoint {folder}: there is no such folder")
     words = Tokenizer(tokenizer or folder)  # what was typed wrong shows before weights load
-    told = opened.settings(folder)
-    template = template or told.get("template")
+    settings = opened.settings(folder)
+    template = template or settings.get("template")
     if template is not None and template not in TEMPLATES:
         raise ValueError(f"--template {template} is unknown; {suggest(template, TEMPLATES)}")
     model = opened.open_model(folder, device=device, dtype=dtype, weights=weights, step=step)
@@ -73,7 +73,7 @@ def open_subject(
         "tokenizer": hashlib.sha256(Path(words.place).read_bytes()).hexdigest(),
         "template": template,
     }
-    return Subject(model.eval(), words, template, _options(told), facts)
+    return Subject(model.eval(), words, template, _options(settings), facts)
 
 
 def training_data(folder: str | None, given: str | None) -> tuple[list[Dataset], list[str]]:
@@ -84,23 +84,23 @@ def training_data(folder: str | None, given: str | None) -> tuple[list[Dataset],
     """
     if given is not None:
         return [open_dataset(spec.strip()) for spec in given.split(",") if spec.strip()], []
-    told = opened.settings(folder).get("data", "") if folder else ""
-    found: list[Dataset] = []
+    trained_on = opened.settings(folder).get("data", "") if folder else ""
+    datasets: list[Dataset] = []
     gone: list[str] = []
-    for entry in told.split(",") if told else ():
+    for entry in trained_on.split(",") if trained_on else ():
         match = _ENTRY.fullmatch(entry)
         spec = match[1] if match else entry
         try:
-            found.append(open_dataset(spec))
+            datasets.append(open_dataset(spec))
         except ValueError:
             gone.append(spec)
-    return found, gone
+    return datasets, gone
 
 
-def _options(told: Mapping[str, Any]) -> TaskOptions:
+def _options(settings: Mapping[str, Any]) -> TaskOptions:
     """Return how a run makes its tasks; all that is asked is there, so negatives are left out."""
     names = {each.name for each in fields(TaskOptions)} - {"negatives"}
-    return TaskOptions(**{name: told[name] for name in names & told.keys()})
+    return TaskOptions(**{name: settings[name] for name in names & settings.keys()})
 
 
 def _facts(
@@ -131,8 +131,8 @@ def _facts(
 def _files(folder: Path) -> Sequence[tuple[str, int]]:
     """Return names and sizes of the files with weights; their bytes would take minutes to read."""
     kinds = (".safetensors", ".distcp", ".bin", ".pt")
-    found = sorted(each for each in folder.iterdir() if each.suffix in kinds)
-    return [(each.name, each.stat().st_size) for each in found]
+    files = sorted(file for file in folder.iterdir() if file.suffix in kinds)
+    return [(file.name, file.stat().st_size) for file in files]
 
 
 def _digest(values: Any) -> str:

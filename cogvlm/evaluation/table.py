@@ -14,8 +14,8 @@ def lines(result: Result) -> list[str]:
     about = [f"{result.questions:,} questions"]
     about += [f"template {result.template}"] if result.template else []
     about += [f"{result.shots} shots"] if result.shots else []
-    told = [f"{result.task}  {result.data['spec']}  ({', '.join(about)})"]
-    told += [f"  {name:<30}{value:>12}" for name, value in _rows(result.metrics)]
+    lines = [f"{result.task}  {result.data['spec']}  ({', '.join(about)})"]
+    lines += [f"  {name:<30}{value:>12}" for name, value in _rows(result.metrics)]
     notes = {
         "unparsable answers, wrong": result.unparsable,
         "prompts too long, wrong": result.unanswered,
@@ -25,8 +25,8 @@ def lines(result: Result) -> list[str]:
     for title, counts in notes.items():
         named = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.items()))
         if counts or title.startswith("unparsable"):
-            told.append(f"  {title}: {sum(counts.values()):,}{f' ({named})' if named else ''}")
-    return told
+            lines.append(f"  {title}: {sum(counts.values()):,}{f' ({named})' if named else ''}")
+    return lines
 
 
 _SHARES = frozenset(
@@ -59,13 +59,13 @@ def _rows(metrics: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def overlap_lines(shared: Mapping[str, Any]) -> list[str]:
     """Return what is said of evaluated samples that were trained on."""
-    told = [
+    lines = [
         f"overlap with the training data: {spec}: {found['keys_trained_on']:,} of "
         f"{found['keys']:,} keys, {found['images_trained_on']:,} of {found['images']:,} images"
         for spec, found in shared["shared"].items()
     ]
     if shared["not_there"]:
-        told.append(f"overlap unknown: {', '.join(shared['not_there'])} cannot be opened")
-    elif not told:
-        told.append("overlap with the training data: unknown; name it with --training_data RUN,…")
-    return told
+        lines.append(f"overlap unknown: {', '.join(shared['not_there'])} cannot be opened")
+    elif not lines:
+        lines.append("overlap with the training data: unknown; name it with --training_data RUN,…")
+    return lines

@@ -45,9 +45,9 @@ class World:
 
     def gathered(self, items: Sequence[Item]) -> list[Item]:
         """Return the items of all ranks, by rank; every rank must ask."""
-        every: list[Sequence[Item]] = [[]] * self.ranks
-        dist.all_gather_object(every, items)
-        return [item for items in every for item in items]
+        gathered: list[Sequence[Item]] = [[]] * self.ranks
+        dist.all_gather_object(gathered, items)
+        return [item for items in gathered for item in items]
 
     def _reduced(
         self, values: Sequence[float], kind: torch.dtype, way: dist.ReduceOp.RedOpType

@@ -173,16 +173,17 @@ def _length(prepared: Prepared, ranks: int) -> list[str]:
 def _mixture(plan: DataPlan) -> list[str]:
     """Return a table: what share of samples and of tokens each shard set has."""
     by_samples = shares([component.weight for component in plan.components])
-    found = [survey(plan, number) for number in range(len(plan.components))]
-    tokens = [share * each.tokens for share, each in zip(by_samples, found, strict=True)]
-    targets = [share * each.targets for share, each in zip(by_samples, found, strict=True)]
+    surveys = [survey(plan, number) for number in range(len(plan.components))]
+    tokens = [share * each.tokens for share, each in zip(by_samples, surveys, strict=True)]
+    targets = [share * each.targets for share, each in zip(by_samples, surveys, strict=True)]
     lines = [f"{'task':<18}{'samples':>9}{'tokens':>9}{'targets':>9}{'usable':>9}  shard set"]
     for nth, component in enumerate(plan.components):
+        usable = surveys[nth].usable / max(1, surveys[nth].looked_at)
         lines.append(
             f"{component.task:<18}{by_samples[nth] / sum(by_samples):>9.1%}"
             f"{tokens[nth] / max(1e-9, sum(tokens)):>9.1%}"
             f"{targets[nth] / max(1e-9, sum(targets)):>9.1%}"
-            f"{found[nth].usable / max(1, found[nth].looked_at):>9.1%}  {component.dataset.spec}"
+            f"{usable:>9.1%}  {component.dataset.spec}"
         )
     return [*lines, f"(tokens, targets and usable by {_LOOKED_AT} samples of each)"]
 
@@ -192,10 +193,10 @@ def _small_images(prepared: Prepared) -> list[str]:
     config, plan, lines = prepared.config, prepared.plan, []
     for step in (0, *(start for start, _ in config.resize_at)):
         size = plan.model_at(step).vision.image_size
-        found = [survey(plan, number, step) for number in range(len(plan.components))]
-        images = sum(each.images for each in found)
+        surveys = [survey(plan, number, step) for number in range(len(plan.components))]
+        images = sum(each.images for each in surveys)
         if images:
-            share = sum(each.small for each in found) / images
+            share = sum(each.small for each in surveys) / images
             lines.append(f"stored smaller than {size} px: {share:.1%} of the images looked at")
     return lines
 

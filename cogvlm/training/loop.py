@@ -181,10 +181,10 @@ def save(run: Run, validation: float | None) -> None:
 def totals(world: World, work: Work) -> Totals:
     """Add up what the ranks have of a step."""
     reasons = Counter(skip.reason for skip in work.skipped)
-    mine = (work.targets, len(work.keys), work.tokens, work.images, work.empty, work.key_sum)
-    sums = [*map(int, world.sums([*mine, *(reasons[reason] for reason in SkipReason)]))]
-    targets, samples, tokens, images, empty, keys = sums[: len(mine)]
-    skipped = dict(zip(map(str, SkipReason), sums[len(mine) :], strict=True))
+    own = (work.targets, len(work.keys), work.tokens, work.images, work.empty, work.key_sum)
+    sums = [*map(int, world.sums([*own, *(reasons[reason] for reason in SkipReason)]))]
+    targets, samples, tokens, images, empty, keys = sums[: len(own)]
+    skipped = dict(zip(map(str, SkipReason), sums[len(own) :], strict=True))
     return Totals(
         targets=targets,
         samples=samples,
@@ -200,8 +200,8 @@ def tell_faults(run: Run, work: Work, all_ranks: Totals) -> None:
     """Name every damaged sample of any rank in the log."""
     if not FAULTS.intersection(all_ranks.skipped):
         return
-    mine = [skip for skip in work.skipped if skip.reason in FAULTS]
-    for skip in run.world.gathered(mine):
+    faults = [skip for skip in work.skipped if skip.reason in FAULTS]
+    for skip in run.world.gathered(faults):
         run.watch.event(
             "skip",
             step=work.step + 1,

@@ -23,14 +23,14 @@ MOMENTS = ("exp_avg", "exp_avg_sq")  # Adam's, by their names in its state
 
 def adamw(model: CogVLM, run: TrainConfig) -> torch.optim.AdamW:
     """Return the optimiser of the trained parameters, grouped by learning rate and decay."""
-    found: dict[tuple[float, float], list[nn.Parameter]] = {}
+    by_rate: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trained(model):
         scale = run.lr_scale.get(group_of(name), 1.0)
         decay = run.weight_decay if decays(name, parameter, model.config) else 0.0
-        found.setdefault((scale, decay), []).append(parameter)
+        by_rate.setdefault((scale, decay), []).append(parameter)
     groups = [
         {"params": members, "weight_decay": decay, "lr": run.lr * scale, "lr_scale": scale}
-        for (scale, decay), members in found.items()
+        for (scale, decay), members in by_rate.items()
     ]
     fused = next(model.parameters()).device.type == "cuda"
     return torch.optim.AdamW(groups, betas=run.betas, eps=run.eps, fused=fused, foreach=not fused)
@@ -124,17 +124,17 @@ class Average:
 
 def moments(model: CogVLM, optimizer: torch.optim.AdamW) -> dict[str, dict[str, Tensor]]:
     """Return Adam's two moments by parameter name, made of zeros where there are none yet."""
-    found: dict[str, dict[str, Tensor]] = {moment: {} for moment in MOMENTS}
+    by_name: dict[str, dict[str, Tensor]] = {moment: {} for moment in MOMENTS}
     for name, parameter in trained(model):
         state = optimizer.state[parameter]
         if not state:
             on = parameter.device if optimizer.param_groups[0]["fused"] else "cpu"
             state["step"] = torch.zeros((), dtype=torch.float32, device=on)
-            for moment in found:
+            for moment in by_name:
                 state[moment] = torch.zeros_like(parameter)
-        for moment, members in found.items():
+        for moment, members in by_name.items():
             members[name] = state[moment]
-    return found
+    return by_name
 
 
 def set_updates(model: CogVLM, optimizer: torch.optim.AdamW, updates: int) -> None:

@@ -185,11 +185,12 @@ def _check_same_run(
                 f"{snapshot.folder} is of another architecture: {name} is "
                 f"{same.to_json()[name]!r} there and {value!r} now; use another --output"
             )
-    told = json.loads(json.dumps(plan.identity()))
+    identity = json.loads(json.dumps(plan.identity()))
     for name, value in snapshot.facts["identity"].items():
-        if told[name] != value:
+        if identity[name] != value:
             raise ValueError(
-                f"{snapshot.folder} was trained with {name} {value!r}, now it is {told[name]!r}; "
+                f"{snapshot.folder} was trained with {name} {value!r}, now it is "
+                f"{identity[name]!r}; "
                 "use the same, or another --output for a new run (--init starts from these "
                 "weights)"
             )

@@ -69,12 +69,12 @@ def empty(config: ModelConfig, run: TrainConfig, world: World) -> CogVLM:
 def hand_out(model: CogVLM, whole: Mapping[str, Tensor] | None, world: World) -> None:
     """Fill a sharded model from the main rank's tensors by name; the other ranks give None."""
     for name, parameter in model.named_parameters():
-        mine = cast(DTensor, parameter)
-        tensor = torch.empty(mine.shape, dtype=mine.dtype, device=world.device)
+        sharded = cast(DTensor, parameter)
+        tensor = torch.empty(sharded.shape, dtype=sharded.dtype, device=world.device)
         if whole is not None:
             tensor.copy_(whole[name])
-        part = distribute_tensor(tensor, mine.device_mesh, mine.placements)
-        mine.to_local().copy_(part.to_local())
+        part = distribute_tensor(tensor, sharded.device_mesh, sharded.placements)
+        sharded.to_local().copy_(part.to_local())
 
 
 @torch.no_grad()
@@ -97,6 +97,6 @@ def carry_over(
         assert name == POSITIONS, f"{name} may not change its shape"
         mode: Literal["bilinear", "bicubic"] = "bilinear" if are_moments else "bicubic"
         table = resize_positions(source.full_tensor(), grid_size, mode)
-        mine = cast(DTensor, target)
-        part = distribute_tensor(table, mine.device_mesh, mine.placements)
-        mine.to_local().copy_(part.to_local())
+        sharded = cast(DTensor, target)
+        part = distribute_tensor(table, sharded.device_mesh, sharded.placements)
+        sharded.to_local().copy_(part.to_local())

@@ -57,8 +57,8 @@ def rates_of(reports: Sequence[StepReport], peak_flops: float | None) -> Rates:
 def curves(report: StepReport, rates: Rates) -> dict[str, float]:
     """Return the numbers of a step by the name of their curve."""
     left_out = ("step", "keys", "skipped")
-    told = {name: value for name, value in asdict(report).items() if name not in left_out}
-    values = {f"train/{name}": value for name, value in told.items()}
+    numbers = {name: value for name, value in asdict(report).items() if name not in left_out}
+    values = {f"train/{name}": value for name, value in numbers.items()}
     values |= {f"skipped/{reason}": count for reason, count in report.skipped.items()}
     values |= {f"speed/{name}": value for name, value in asdict(rates).items()}
     return {name: float(value) for name, value in values.items() if value is not None}

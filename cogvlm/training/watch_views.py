@@ -63,19 +63,19 @@ class Wandb:
             wandb = importlib.import_module("wandb")
         except ModuleNotFoundError as error:
             raise ValueError("wandb is not installed; type: pip install wandb") from error
-        told = folder / _WANDB_ID
+        id_file = folder / _WANDB_ID
         try:
             self._run = wandb.init(
                 project=project,
                 dir=str(folder),
                 config=dict(settings),
-                id=told.read_text() if told.exists() else None,
+                id=id_file.read_text() if id_file.exists() else None,
                 resume="allow",
             )
         except wandb.Error as error:
             hint = "type wandb login, or set WANDB_MODE=offline"
             raise ValueError(f"wandb cannot start: {str(error).rstrip('.')}; {hint}") from error
-        told.write_text(self._run.id)
+        id_file.write_text(self._run.id)
 
     def step(self, report: StepReport, rates: Rates) -> None:
         """Take a step's report."""
@@ -186,8 +186,8 @@ class Bar:
 
 
 def _event_text(kind: str, step: int, fields: Mapping[str, Any]) -> str:
-    told = [f"{name} {_short(value)}" for name, value in fields.items() if name != "settings"]
-    return f"step {step:,}: {', '.join([kind, *told])}"
+    parts = [f"{name} {_short(value)}" for name, value in fields.items() if name != "settings"]
+    return f"step {step:,}: {', '.join([kind, *parts])}"
 
 
 def _short(value: Any) -> str:

@@ -52,25 +52,25 @@ def turns(example: Example) -> list[Turn]:
     Raises:
         Skip: They do not alternate, an answer is empty, or marks and boxes do not fit.
     """
-    said = conversation(example.fields)
-    if not said or len(said) % 2:
+    messages = conversation(example.fields)
+    if not messages or len(messages) % 2:
         _bad("user and assistant must alternate, and the assistant have the last word")
-    found = []
-    for question, answer in zip(said[::2], said[1::2], strict=True):
+    pairs = []
+    for question, answer in zip(messages[::2], messages[1::2], strict=True):
         if (roles := (question.get("role"), answer.get("role"))) != ("user", "assistant"):
             _bad(f"a turn of {roles[0]!r} and {roles[1]!r}")
-        found.append(Turn(_with_boxes(question), _with_boxes(answer)))
-        if not str(found[-1].answer).strip():
+        pairs.append(Turn(_with_boxes(question), _with_boxes(answer)))
+        if not str(pairs[-1].answer).strip():
             _bad("an empty answer")
-    return found
+    return pairs
 
 
-def _with_boxes(said: Mapping[str, Any]) -> str:
-    content = said.get("content")
+def _with_boxes(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
     if not isinstance(content, str):
         _bad(f"the content of a turn is {content!r}")
     first, *others = content.split(BOXES_MARK)
-    boxes = said.get("boxes") or []
+    boxes = message.get("boxes") or []
     if len(boxes) != len(others):
         _bad(f"{len(others)} {BOXES_MARK} marks for {len(boxes)} entries of boxes")
     return first + "".join(

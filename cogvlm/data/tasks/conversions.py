@@ -88,10 +88,10 @@ def grounded_captions(example: Example) -> list[str]:
         Skip: The caption holds what reads as box text, so that nobody could tell it from ours.
     """
     text = example.text()
-    found = phrases(example.fields, example.caption, example.options.grounding_units)
-    if not found:
+    boxed = phrases(example.fields, example.caption, example.options.grounding_units)
+    if not boxed:
         return []
-    written = with_boxes(text, apart(found))
+    written = with_boxes(text, apart(boxed))
     if without_boxes(written) != text:
         raise Skip(SkipReason.BAD_BOXES, f"the caption has double brackets of its own: {text!r}")
     return [written]
@@ -107,9 +107,9 @@ def with_boxes(caption: str, phrases: Sequence[Phrase]) -> str:
 
 def without_boxes(text: str) -> str:
     """Return a grounded caption without its box texts and the space before each."""
-    for found in reversed(boxtext.find(text)):
-        start = found.start - text[: found.start].endswith(" ")
-        text = text[:start] + text[found.end :]
+    for box_text_at in reversed(boxtext.find(text)):
+        start = box_text_at.start - text[: box_text_at.start].endswith(" ")
+        text = text[:start] + text[box_text_at.end :]
     return text
 
 
@@ -118,12 +118,12 @@ def boxes_of(text: str) -> tuple[list[Box], BoxTextReason | None]:
 
     One malformed box text spoils the whole: what was meant by the others is not known either.
     """
-    found = boxtext.find(text)
-    if not found:
+    texts = boxtext.find(text)
+    if not texts:
         return [], BoxTextReason.NO_BOX_TEXT
-    if any(each.boxes is None for each in found):
+    if any(text_of_boxes.boxes is None for text_of_boxes in texts):
         return [], BoxTextReason.MALFORMED
-    return [box for each in found for box in each.boxes or ()], None
+    return [box for text_of_boxes in texts for box in text_of_boxes.boxes or ()], None
 
 
 def _expression(words: str) -> str:

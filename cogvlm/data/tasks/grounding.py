@@ -43,10 +43,10 @@ def grounded_caption(example: Example) -> list[Segment]:
 
 def _one_of(example: Example, task: Literal["rec", "reg"]) -> Phrase:
     """Return the phrase of this visit."""
-    found = judged(example, task)
-    usable = [phrase for phrase, reason in found if reason is None]
+    judgements = judged(example, task)
+    usable = [phrase for phrase, reason in judgements if reason is None]
     if not usable:
-        raise Skip(SkipReason.NO_PHRASE, ", ".join(reason for _, reason in found if reason))
+        raise Skip(SkipReason.NO_PHRASE, ", ".join(reason for _, reason in judgements if reason))
     return usable[example.choose("phrase", len(usable))]
 
 
@@ -59,7 +59,9 @@ def _missing_head(example: Example) -> str | None:
     options = example.options
     if not example.chance("negative", options.negatives):
         return None
-    unsaid = [head for head, said in heads(options.prompts) if not said.search(example.caption)]
+    unsaid = [
+        head for head, mention in heads(options.prompts) if not mention.search(example.caption)
+    ]
     return unsaid[example.choose("negative head", len(unsaid))] if unsaid else None
 
 

@@ -40,17 +40,17 @@ def pool(
         ValueError: The file has no wording, one twice, or one without its slot.
     """
     place, text = _file(f"{name}.{language}.txt", folder)
-    found: dict[str, int] = {}
+    line_of: dict[str, int] = {}
     for number, wording in _lines(text):
         where = f"{place}, line {number}: {wording!r}"
         if problem := _problem(wording, slot):
             raise ValueError(f"{where} {problem}")
-        if wording in found:
-            raise ValueError(f"{where} is in line {found[wording]} already; remove one")
-        found[wording] = number
-    if not found:
+        if wording in line_of:
+            raise ValueError(f"{where} is in line {line_of[wording]} already; remove one")
+        line_of[wording] = number
+    if not line_of:
         raise ValueError(f"{place} has no wording; write one a line, or remove the file")
-    return tuple(found)
+    return tuple(line_of)
 
 
 @lru_cache(maxsize=8)
@@ -61,16 +61,16 @@ def heads(folder: str = "") -> tuple[tuple[str, re.Pattern[str]], ...]:
         ValueError: A line is not `noun: word, word`.
     """
     place, text = _file(_HEADS, folder)
-    found = []
+    nouns = []
     for number, line in _lines(text):
         head, _, others = (part.strip() for part in line.partition(":"))
         words = [head, *(word.strip() for word in others.split(",") if word.strip())]
         if not head or "," in head:
             raise ValueError(f"{place}, line {number}: {line!r} must be a noun, or noun: word, …")
-        found.append((head, re.compile("|".join(map(_mention, words)), re.IGNORECASE)))
-    if not found:
+        nouns.append((head, re.compile("|".join(map(_mention, words)), re.IGNORECASE)))
+    if not nouns:
         raise ValueError(f"{place} has no noun; write one a line, or remove the file")
-    return tuple(found)
+    return tuple(nouns)
 
 
 def check(folder: str, slots: Mapping[str, str | None]) -> None:
