@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cogvlm.devices import DTYPES, dtype_of
 from cogvlm.model.config import resized
+from cogvlm.model.presets import PRESETS, overridden, preset
 from shards.commandline import run, say
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--preset", help="the model to build; see cogvlm/model/presets.py")
+    add("--preset", help=f"the model to build: {', '.join(PRESETS)}")
     add(
         "--override",
         action="append",
@@ -69,7 +70,6 @@ def _build(options: argparse.Namespace) -> None:
 
 def _model(options: argparse.Namespace) -> CogVLM:
     from cogvlm.checkpoints import checkpoint
-    from cogvlm.model.presets import overridden, preset
 
     dtype = dtype_of(options.dtype)
     given = [name for name in ("llm", "sat", "checkpoint") if getattr(options, name)]

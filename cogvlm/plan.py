@@ -15,7 +15,7 @@ from cogvlm.costs.activations import CHECKPOINTS, activations
 from cogvlm.costs.gpus import GPUS, state_bytes
 from cogvlm.model.config import ModelConfig
 from cogvlm.model.groups import STAGES, counts, stage
-from cogvlm.model.presets import preset
+from cogvlm.model.presets import PRESETS, preset
 from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
 from shards.commandline import run, say
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cogvlm.plan", description=__doc__)
     add = parser.add_argument
-    add("--preset", required=True, help="the model; see cogvlm/model/presets.py")
+    add("--preset", required=True, help=f"the model: {', '.join(PRESETS)}")
     add("--gpus", required=True, type=int, help="ranks that share weights, gradients, optimiser")
     add("--gpu", choices=GPUS, default="h100", help="default: h100")
     add("--stage", help=f"{', '.join(STAGES)}; default: all of them")

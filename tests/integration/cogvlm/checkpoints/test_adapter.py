@@ -147,5 +147,5 @@ def test_a_checkpoint_has_no_adapter(base: Path, capsys: pytest.CaptureFixture[s
 
 def test_no_averages_and_other_engines(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained(*lora(), "--ema", "0")
-    assert "holds no averaged weights" in refused(capsys, run, "--weights", "ema")
+    assert "has no averaged weights" in refused(capsys, run, "--weights", "ema")
     assert "--for vllm takes whole models" in refused(capsys, run, "--for", "vllm")
