@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shards.access import RawSample
-from shards.sample import ImageSample, compact_json, decode_json, json_fields
+if TYPE_CHECKING:
+    from shards.access import RawSample
+    from shards.sample import ImageSample
 
 Span = tuple[int, int]
 """Code points of a caption, end-exclusive."""
@@ -212,6 +213,8 @@ def parse(raw: RawSample) -> GroundedSample:
     Raises:
         ValueError: It does not keep the contract; the message names shard and key.
     """
+    from shards.sample import decode_json  # not above: it imports pyarrow, and tasks are listed
+
     where = f"{raw.dataset}: shard {raw.shard}, sample {raw.key}"
     try:
         values = raw.fields()
@@ -226,6 +229,8 @@ def parse(raw: RawSample) -> GroundedSample:
 
 def encode(sample: GroundedSample) -> bytes:
     """Return the JSON of a grounded sample."""
+    from shards.sample import compact_json, json_fields
+
     values = {**json_fields(sample.common), **sample.grounding.to_json()}
     if sample.detector is not None:
         values["detector"] = sample.detector
