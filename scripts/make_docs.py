@@ -58,15 +58,15 @@ def filters_page() -> str:
         lines += ["", f"## Preset `{preset.name}`", "", preset.summary, ""]
         lines += [f"- {line}" for line in preset.deviations]
         lines += ["", *_table(("rule", "reasons", "what a kept row has", "safety", "from"))]
-        for each in filters.describe(preset.name):
-            reasons = ", ".join(f"`{reason}`" for reason in each.reasons)
-            safety = "yes" if each.safety else ""
-            lines.append(_row((f"`{each.name}`", reasons, each.summary, safety, each.origin)))
+        for rule in filters.describe(preset.name):
+            reasons = ", ".join(f"`{reason}`" for reason in rule.reasons)
+            safety = "yes" if rule.safety else ""
+            lines.append(_row((f"`{rule.name}`", reasons, rule.summary, safety, rule.origin)))
     lines += ["", "## Parameters", "", "`--set SOURCE.FILTER.PARAM=VALUE`, SOURCE may be `*`.", ""]
     lines += _table(("parameter", "default", "meaning"))
-    for each in filters.describe():
-        for parameter in each.parameters:
-            name = f"`{each.name}.{parameter.name}`"
+    for rule in filters.describe():
+        for parameter in rule.parameters:
+            name = f"`{rule.name}.{parameter.name}`"
             lines.append(_row((name, f"`{parameter.default}`", parameter.help)))
     return _page(lines)
 
@@ -266,14 +266,14 @@ def training_settings_page() -> str:
         lines += ["", f"### `{name}`", "", f"{inspect.getdoc(make)} Source: {recipe.source}.", ""]
         lines += [f"- {note}" for note in recipe.notes]
         lines += [""] * bool(recipe.notes) + _table(("setting", "value", ""))
-        for each in dataclasses.fields(TrainConfig):
-            value = getattr(recipe.config, each.name)
-            if each.name in recipe.published or value != getattr(TrainConfig(), each.name):
-                mark = "" if each.name in recipe.published else "ours"
-                lines.append(_row((f"`{each.name}`", f"`{value!r}`", mark)))
+        for field in dataclasses.fields(TrainConfig):
+            value = getattr(recipe.config, field.name)
+            if field.name in recipe.published or value != getattr(TrainConfig(), field.name):
+                mark = "" if field.name in recipe.published else "ours"
+                lines.append(_row((f"`{field.name}`", f"`{value!r}`", mark)))
     lines += ["", "## Ablations", "", *_table(("row", "`--override`", "other settings"))]
     for name, row in ABLATIONS.items():
-        override = "<br>".join(f"`{each}`" for each in row.override)
+        override = "<br>".join(f"`{text}`" for text in row.override)
         changes = "<br>".join(f"`{field}={value!r}`" for field, value in row.changes.items())
         lines.append(_row((f"`{name}`", override, changes)))
     return _page(lines)
@@ -281,11 +281,11 @@ def training_settings_page() -> str:
 
 def _settings(part: Any, prefix: str = "") -> list[str]:
     """Return the table of a config class."""
-    lines, told = _table(("setting", "default", "meaning")), _field_docs(part)
-    for each in dataclasses.fields(part):
-        has_default = each.default is not dataclasses.MISSING
-        default = f"`{each.default!r}`" if has_default else ""
-        lines.append(_row((f"`{prefix}{each.name}`", default, told[each.name])))
+    lines, meanings = _table(("setting", "default", "meaning")), _field_docs(part)
+    for field in dataclasses.fields(part):
+        has_default = field.default is not dataclasses.MISSING
+        default = f"`{field.default!r}`" if has_default else ""
+        lines.append(_row((f"`{prefix}{field.name}`", default, meanings[field.name])))
     return lines
 
 
