@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from cogvlm.training.presets import ABLATIONS, RECIPES, Recipe
 from examples import costs
 from grounding.detectors.forms import detector_forms
 from pipelines.download_job.options import DOWNLOAD_OPTIONS
-from pipelines.filter_job.options import FILTER_OPTIONS, MIX_OPTIONS, STOP_OPTIONS
+from pipelines.filter_job.options import FILTER_OPTIONS, MIX_OPTIONS
 from pipelines.ground_job.options import (
     BOX_OPTIONS,
     LABEL_OPTIONS,
@@ -40,10 +41,25 @@ from pipelines.metadata.sources import SOURCES
 from pipelines.pack_job.format import Format
 from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.options import SET_OPTIONS
+from scripts import commands
 from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
 from shards.schema import BOXED, KEPT, LABELS, LEVELS, PHRASES, SIDECAR
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+OPTION_GROUPS: dict[str, Sequence[Option]] = {
+    "Output": (OUTPUT,),
+    "Filter stage": FILTER_OPTIONS,
+    "Mix stage": MIX_OPTIONS,
+    "Download stage": DOWNLOAD_OPTIONS,
+    "Grounding: phrases": PHRASE_OPTIONS,
+    "Grounding: labels": LABEL_OPTIONS,
+    "Grounding: boxes": BOX_OPTIONS,
+    "Grounding: selection": SELECT_OPTIONS,
+    "Packing annotated sets": SET_OPTIONS,
+    "Running": LAUNCH_OPTIONS,
+}
+"""What the jobs declare, some of it shared."""
 
 
 def filters_page() -> str:
@@ -72,39 +88,38 @@ def filters_page() -> str:
 
 
 def options_page() -> str:
-    """Return the page of command-line options."""
-    groups: Sequence[tuple[str, Sequence[Option]]] = (
-        ("Output", (OUTPUT, *STOP_OPTIONS)),
-        ("Filter stage", FILTER_OPTIONS),
-        ("Mix stage", MIX_OPTIONS),
-        ("Download stage", DOWNLOAD_OPTIONS),
-        ("Grounding: phrases", PHRASE_OPTIONS),
-        ("Grounding: labels", LABEL_OPTIONS),
-        ("Grounding: boxes", BOX_OPTIONS),
-        ("Grounding: selection", SELECT_OPTIONS),
-        ("Packing annotated sets", SET_OPTIONS),
-        ("Running", LAUNCH_OPTIONS),
-    )
+    """Return the page of command-line options: groups that jobs share, then every command."""
     lines = [
         "# Options",
         "",
         "Made from the declarations by `make docs`. An option that affects the output is part of",
         "its stage's fingerprint: a restart with another value stops before it writes anything.",
     ]
-    for title, options in groups:
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            *_table(("option", "default", "affects output", "meaning")),
-        ]
-        for each in options:
-            default = "" if each.default is None or each.flag else f"`{each.default}`"
-            affects = "yes" if each.affects_output else ""
-            lines.append(_row((f"`--{each.name}`", default, affects, each.help)))
+    for title, options in OPTION_GROUPS.items():
+        lines += ["", f"## {title}", ""]
+        lines += _table(("option", "default", "affects output", "meaning"))
+        for option in options:
+            default = "" if option.default is None or option.flag else f"`{option.default}`"
+            affects = "yes" if option.affects_output else ""
+            lines.append(_row((f"`--{option.name}`", default, affects, option.help)))
+    for name in commands.COMMANDS:
+        lines += ["", f"## `python -m {name}`", "", *_command(name)]
     lines += ["", "## Sources", "", *_table(("name", "rank", "what"))]
     lines += [_row((f"`{s.name}`", str(s.rank), s.summary)) for s in SOURCES.values()]
     return _page(lines)
+
+
+def _command(name: str) -> list[str]:
+    command = commands.read(name, OPTION_GROUPS)
+    links = ", ".join(f"[{title}](#{anchor(title)})" for title in command.groups)
+    lines = [f"The options under {links}, and:", ""] if command.groups else []
+    lines += _table(("option", "meaning"))
+    return lines + [_row((_names(names), meaning)) for names, meaning in command.options]
+
+
+def anchor(heading: str) -> str:
+    """Return what a link to a heading ends with, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def columns_page() -> str:
