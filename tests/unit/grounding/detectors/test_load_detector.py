@@ -74,7 +74,7 @@ def test_glipv2_was_never_published(name):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({"precision": "int8"}, "fp32, bf16, fp16"),
+        ({"precision": "int8"}, "known: fp32, bf16, fp16"),
         ({"batch": 0}, "the least is 1"),
         ({"variant": "tiny"}, "blobs has no option variant; it has none"),
         ({"rescore_rule": "replace"}, "needs rescore"),
