@@ -170,7 +170,7 @@ def model_settings_page() -> str:
 
 def _declared(declarations: Mapping[str, Any]) -> list[str]:
     """Return the table of what is declared by name."""
-    rows = [_row((f"`{name}`", each.help)) for name, each in declarations.items()]
+    rows = [_row((f"`{name}`", declared.help)) for name, declared in declarations.items()]
     return [*_table(("name", "what")), *rows]
 
 

@@ -57,7 +57,13 @@ RULES = {
             "filters; filters.build_chain('cogvlm', {'caption.words.minimum': '2'}).spec()",
             "pipelines.metadata.sources as sources; assert sources.SOURCES",
             "grounding.detectors.forms as forms; assert forms.detector_forms()",
+            "cogvlm.model.registry as registry; assert registry.TOWERS and registry.TEMPLATES",
+            "cogvlm.model.presets as presets; assert presets.PRESETS",
         ),
+    ),
+    "formats are listed without pictures": (
+        ("pyarrow", "torch", "apache_beam", "PIL", "grounding"),
+        ("pipelines.pack_job.formats as formats; assert formats.FORMATS",),
     ),
 }
 """What must not be loaded, and the imports that must not load it, some with what is done then."""
