@@ -1,5 +1,10 @@
 """The CogVLM model family, and the trainer that reads the shards directly.
 
-Read `config` and `presets`, then `model` with `expert` and `vision`; `layout` makes batches,
-`checkpoint` reads and writes weights. It builds on `shards` only, and importing it is free.
+- `model`: config, presets and the network; start with `cogvlm.model.config`.
+- `checkpoints`: weights in and out, ours and those of others.
+- `data`: shards to batches, by tasks.
+- `costs`: FLOPs and memory.
+- `training`, `evaluation`: what `cogvlm.train` and `cogvlm.evaluate` are made of.
+
+It builds on `shards` only, and importing it is free.
 """

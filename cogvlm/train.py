@@ -44,7 +44,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, list[str]]:
     import tyro
 
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset")
+    first.add_argument("--preset", help="the training preset: defaults of all settings")
     named, others = first.parse_known_args(arguments)
     wants_help = {"-h", "--help"} & {*arguments}
     if named.preset is None and not wants_help:

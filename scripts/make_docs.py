@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from cogvlm.training.recipes import Recipe
 from examples import costs
 from grounding.detectors.forms import detector_forms
 from pipelines.download_job.options import DOWNLOAD_OPTIONS
-from pipelines.filter_job.options import FILTER_OPTIONS, MIX_OPTIONS, STOP_OPTIONS
+from pipelines.filter_job.options import FILTER_OPTIONS, MIX_OPTIONS
 from pipelines.ground_job.options import (
     BOX_OPTIONS,
     LABEL_OPTIONS,
@@ -41,10 +42,25 @@ from pipelines.metadata.sources import SOURCES
 from pipelines.pack_job.format import Format
 from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.options import SET_OPTIONS
+from scripts import commands
 from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
 from shards.schema import BOXED, KEPT, LABELS, LEVELS, PHRASES, SIDECAR
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+OPTION_GROUPS: dict[str, Sequence[Option]] = {
+    "Output": (OUTPUT,),
+    "Filter stage": FILTER_OPTIONS,
+    "Mix stage": MIX_OPTIONS,
+    "Download stage": DOWNLOAD_OPTIONS,
+    "Grounding: phrases": PHRASE_OPTIONS,
+    "Grounding: labels": LABEL_OPTIONS,
+    "Grounding: boxes": BOX_OPTIONS,
+    "Grounding: selection": SELECT_OPTIONS,
+    "Packing annotated sets": SET_OPTIONS,
+    "Running": LAUNCH_OPTIONS,
+}
+"""What the jobs declare, some of it shared."""
 
 
 def filters_page() -> str:
@@ -59,53 +75,52 @@ def filters_page() -> str:
         lines += ["", f"## Preset `{preset.name}`", "", preset.summary, ""]
         lines += [f"- {line}" for line in preset.deviations]
         lines += ["", *_table(("rule", "reasons", "what a kept row has", "safety", "from"))]
-        for each in filters.describe(preset.name):
-            reasons = ", ".join(f"`{reason}`" for reason in each.reasons)
-            safety = "yes" if each.safety else ""
-            lines.append(_row((f"`{each.name}`", reasons, each.summary, safety, each.origin)))
+        for rule in filters.describe(preset.name):
+            reasons = ", ".join(f"`{reason}`" for reason in rule.reasons)
+            safety = "yes" if rule.safety else ""
+            lines.append(_row((f"`{rule.name}`", reasons, rule.summary, safety, rule.origin)))
     lines += ["", "## Parameters", "", "`--set SOURCE.FILTER.PARAM=VALUE`, SOURCE may be `*`.", ""]
     lines += _table(("parameter", "default", "meaning"))
-    for each in filters.describe():
-        for parameter in each.parameters:
-            name = f"`{each.name}.{parameter.name}`"
+    for rule in filters.describe():
+        for parameter in rule.parameters:
+            name = f"`{rule.name}.{parameter.name}`"
             lines.append(_row((name, f"`{parameter.default}`", parameter.help)))
     return _page(lines)
 
 
 def options_page() -> str:
-    """Return the page of command-line options."""
-    groups: Sequence[tuple[str, Sequence[Option]]] = (
-        ("Output", (OUTPUT, *STOP_OPTIONS)),
-        ("Filter stage", FILTER_OPTIONS),
-        ("Mix stage", MIX_OPTIONS),
-        ("Download stage", DOWNLOAD_OPTIONS),
-        ("Grounding: phrases", PHRASE_OPTIONS),
-        ("Grounding: labels", LABEL_OPTIONS),
-        ("Grounding: boxes", BOX_OPTIONS),
-        ("Grounding: selection", SELECT_OPTIONS),
-        ("Packing annotated sets", SET_OPTIONS),
-        ("Running", LAUNCH_OPTIONS),
-    )
+    """Return the page of command-line options: groups that jobs share, then every command."""
     lines = [
         "# Options",
         "",
         "Made from the declarations by `make docs`. An option that affects the output is part of",
         "its stage's fingerprint: a restart with another value stops before it writes anything.",
     ]
-    for title, options in groups:
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            *_table(("option", "default", "affects output", "meaning")),
-        ]
-        for each in options:
-            default = "" if each.default is None or each.flag else f"`{each.default}`"
-            affects = "yes" if each.affects_output else ""
-            lines.append(_row((f"`--{each.name}`", default, affects, each.help)))
+    for title, options in OPTION_GROUPS.items():
+        lines += ["", f"## {title}", ""]
+        lines += _table(("option", "default", "affects output", "meaning"))
+        for option in options:
+            default = "" if option.default is None or option.flag else f"`{option.default}`"
+            affects = "yes" if option.affects_output else ""
+            lines.append(_row((f"`--{option.name}`", default, affects, option.help)))
+    for name in commands.COMMANDS:
+        lines += ["", f"## `python -m {name}`", "", *_command(name)]
     lines += ["", "## Sources", "", *_table(("name", "rank", "what"))]
     lines += [_row((f"`{s.name}`", str(s.rank), s.summary)) for s in SOURCES.values()]
     return _page(lines)
+
+
+def _command(name: str) -> list[str]:
+    command = commands.read(name, OPTION_GROUPS)
+    links = ", ".join(f"[{title}](#{anchor(title)})" for title in command.groups)
+    lines = [f"The options under {links}, and:", ""] if command.groups else []
+    lines += _table(("option", "meaning"))
+    return lines + [_row((_names(names), meaning)) for names, meaning in command.options]
+
+
+def anchor(heading: str) -> str:
+    """Return what a link to a heading ends with, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def columns_page() -> str:
@@ -156,7 +171,7 @@ def model_settings_page() -> str:
 
 def _declared(declarations: Mapping[str, Any]) -> list[str]:
     """Return the table of what is declared by name."""
-    rows = [_row((f"`{name}`", each.help)) for name, each in declarations.items()]
+    rows = [_row((f"`{name}`", declared.help)) for name, declared in declarations.items()]
     return [*_table(("name", "what")), *rows]
 
 
@@ -267,14 +282,14 @@ def training_settings_page() -> str:
         lines += ["", f"### `{name}`", "", f"{inspect.getdoc(make)} Source: {recipe.source}.", ""]
         lines += [f"- {note}" for note in recipe.notes]
         lines += [""] * bool(recipe.notes) + _table(("setting", "value", ""))
-        for each in dataclasses.fields(TrainConfig):
-            value = getattr(recipe.config, each.name)
-            if each.name in recipe.published or value != getattr(TrainConfig(), each.name):
-                mark = "" if each.name in recipe.published else "ours"
-                lines.append(_row((f"`{each.name}`", f"`{value!r}`", mark)))
+        for field in dataclasses.fields(TrainConfig):
+            value = getattr(recipe.config, field.name)
+            if field.name in recipe.published or value != getattr(TrainConfig(), field.name):
+                mark = "" if field.name in recipe.published else "ours"
+                lines.append(_row((f"`{field.name}`", f"`{value!r}`", mark)))
     lines += ["", "## Ablations", "", *_table(("row", "`--override`", "other settings"))]
     for name, row in ABLATIONS.items():
-        override = "<br>".join(f"`{each}`" for each in row.override)
+        override = "<br>".join(f"`{text}`" for text in row.override)
         changes = "<br>".join(f"`{field}={value!r}`" for field, value in row.changes.items())
         lines.append(_row((f"`{name}`", override, changes)))
     return _page(lines)
@@ -282,11 +297,11 @@ def training_settings_page() -> str:
 
 def _settings(part: Any, prefix: str = "") -> list[str]:
     """Return the table of a config class."""
-    lines, told = _table(("setting", "default", "meaning")), _field_docs(part)
-    for each in dataclasses.fields(part):
-        has_default = each.default is not dataclasses.MISSING
-        default = f"`{each.default!r}`" if has_default else ""
-        lines.append(_row((f"`{prefix}{each.name}`", default, told[each.name])))
+    lines, meanings = _table(("setting", "default", "meaning")), _field_docs(part)
+    for field in dataclasses.fields(part):
+        has_default = field.default is not dataclasses.MISSING
+        default = f"`{field.default!r}`" if has_default else ""
+        lines.append(_row((f"`{prefix}{field.name}`", default, meanings[field.name])))
     return lines
 
 

@@ -4,7 +4,8 @@ r"""Load an export with the official code and compare its logits with ours.
         --tokenizer lmsys/vicuna-7b-v1.5 --image photo.jpg --prompt "What is this?"
 
 For people with network and memory: it fetches and RUNS the official Python code, which wants the
-libraries of its time (transformers 4.41). Both models run in float32 on CPU unless told otherwise.
+libraries of its time (transformers 4.41). By default both models run in float32 on
+the CPU.
 """
 
 from __future__ import annotations
@@ -59,41 +60,43 @@ def _verify(options: argparse.Namespace) -> bool:
         ours = model(collate([[sample]], config).to(options.device)).cpu()
     difference = (ours - theirs).abs().max().item()
     same_tokens = bool((ours.argmax(-1) == theirs.argmax(-1)).all())
-    say(f"largest difference of a logit: {difference:.3g} (allowed {options.tolerance:g})",
-        f"likeliest token the same everywhere: {same_tokens}")  # fmt: skip
+    say(
+        f"largest difference of a logit: {difference:.3g} (allowed {options.tolerance:g})",
+        f"likeliest token the same everywhere: {same_tokens}",
+    )
     return difference <= options.tolerance
 
 
 def _ask_cogvlm(options: argparse.Namespace, config: ModelConfig) -> tuple[Sample, Tensor]:
     """Return what the official CogVLM code was asked, as a sample of ours, and its logits."""
     tokenizer, model = _official(options)
-    told = model.build_conversation_input_ids(
+    inputs = model.build_conversation_input_ids(
         tokenizer, query=options.prompt, history=[], images=[_image(options)]
     )
     names = ("input_ids", "token_type_ids", "attention_mask")
-    images = [image.to(options.device, model.dtype) for image in told["images"]]
+    images = [image.to(options.device, model.dtype) for image in inputs["images"]]
     with torch.inference_mode():
         logits = model(
-            **{name: told[name][None].to(options.device) for name in names}, images=[images]
+            **{name: inputs[name][None].to(options.device) for name in names}, images=[images]
         ).logits
-    ids, spans = told["input_ids"].tolist(), told["token_type_ids"].tolist()
-    return _sample(ids, spans_of(spans, config.span_size), told["images"]), logits.float().cpu()
+    ids, spans = inputs["input_ids"].tolist(), inputs["token_type_ids"].tolist()
+    return _sample(ids, spans_of(spans, config.span_size), inputs["images"]), logits.float().cpu()
 
 
 def _ask_glm4v(options: argparse.Namespace, config: ModelConfig) -> tuple[Sample, Tensor]:
     """Do the same with GLM-4V, whose code turns BOI, a placeholder and EOI into an image."""
     tokenizer, model = _official(options)
     turn = {"role": "user", "image": _image(options), "content": options.prompt}
-    told = tokenizer.apply_chat_template(
+    inputs = tokenizer.apply_chat_template(
         [turn], add_generation_prompt=True, tokenize=True, return_tensors="pt", return_dict=True
     )
     with torch.inference_mode():
-        logits = model(**told.to(options.device)).logits
-    ids = told["input_ids"][0].tolist()
+        logits = model(**inputs.to(options.device)).logits
+    ids = inputs["input_ids"][0].tolist()
     at = ids.index(config.boundary_ids[0])
     slots = [ids[at], *[config.pad_id] * config.image_tokens, ids[at + 2]]
     expanded = ids[:at] + slots + ids[at + 3 :]
-    return _sample(expanded, [(at, at + len(slots))], told["images"]), logits.float().cpu()
+    return _sample(expanded, [(at, at + len(slots))], inputs["images"]), logits.float().cpu()
 
 
 def spans_of(types: Sequence[int], span_size: int) -> list[tuple[int, int]]:

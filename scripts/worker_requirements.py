@@ -67,15 +67,17 @@ def closure(requirements: Iterable[str]) -> set[str]:
     todo = [Requirement(text) for text in requirements]
     seen: set[tuple[str, frozenset[str]]] = set()
     while todo:
-        each = todo.pop()
-        node = (str(canonicalize_name(each.name)), frozenset(each.extras))
+        requirement = todo.pop()
+        node = (str(canonicalize_name(requirement.name)), frozenset(requirement.extras))
         if node in seen:
             continue
         seen.add(node)
-        for text in metadata.requires(each.name) or []:
+        for text in metadata.requires(requirement.name) or []:
             needed = Requirement(text)
             marker = needed.marker
-            if marker is None or any(marker.evaluate({"extra": x}) for x in ("", *each.extras)):
+            if marker is None or any(
+                marker.evaluate({"extra": x}) for x in ("", *requirement.extras)
+            ):
                 todo.append(needed)
     return {name for name, _ in seen}
 

@@ -66,8 +66,8 @@ class BlobDetector:
     ) -> list[list[Detection]]:
         """Return the regions that each phrase names, best first."""
         return [
-            _named(_regions(image), [caption[start:end] for start, end in asked])
-            for image, caption, asked in zip(images, captions, spans, strict=True)
+            _named(_regions(image), [caption[start:end] for start, end in of_image])
+            for image, caption, of_image in zip(images, captions, spans, strict=True)
         ]
 
 
@@ -81,14 +81,15 @@ def _named(regions: Sequence[_Region], phrases: Sequence[str]) -> list[Detection
         if not colours and not shapes and not singular & _ANY_SHAPE:
             detections.append(nothing())
             continue
-        found = [
+        named = [
             region
             for region in regions
             if (not colours or region.colour in colours) and (not shapes or region.shape in shapes)
         ]
-        found.sort(key=lambda region: (-region.score, region.box_xyxy))
-        boxes = np.array([region.box_xyxy for region in found], np.float32).reshape(-1, 4)
-        detections.append(Detection(boxes, np.array([r.score for r in found], np.float32)))
+        named.sort(key=lambda region: (-region.score, region.box_xyxy))
+        boxes = np.array([region.box_xyxy for region in named], np.float32).reshape(-1, 4)
+        scores = np.array([region.score for region in named], np.float32)
+        detections.append(Detection(boxes, scores))
     return detections
 
 

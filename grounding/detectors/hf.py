@@ -69,7 +69,7 @@ class HfDetector:
         self._precision = precision
         self._batch = batch
         self.problems: Counter[str] = Counter()
-        """Images that got no boxes because what the model returned is no number, by reason."""
+        """Images that got no boxes because what the model returned is not a number, by reason."""
         self._lock = threading.Lock()  # OmDet-Turbo keeps a cache of phrases in the model
 
     @property
@@ -97,7 +97,7 @@ class HfDetector:
         Images that have one size after resizing share a batch; a batch that does not fit into
         the GPU's memory is halved, and later ones start at the smaller size.
         """
-        found = [[nothing() for _ in asked] for asked in spans]
+        detections = [[nothing() for _ in of_image] for of_image in spans]
         rows = list(zip(images, captions, spans, strict=True))
         window = self._batch * _WINDOW
         for start in range(0, len(rows), window):
@@ -113,11 +113,11 @@ class HfDetector:
                     ):
                         self.problems["output_not_finite"] += 1
                         continue
-                    found[number] = [
+                    detections[number] = [
                         select(answer.boxes_xyxy, scores, floor=FLOOR, nms_iou=NMS_IOU)
                         for scores in answer.scores_NS.T
                     ]
-        return found
+        return detections
 
     def _in_batches(self, items: Sequence[Item]) -> Iterator[Answer]:
         import torch
@@ -159,7 +159,7 @@ def load(model: str, *, device: str = "cpu", precision: str = "fp32", batch: int
         batch: Images at once, at most.
 
     Raises:
-        ValueError: No such model, a folder that holds none, or a family that is not known.
+        ValueError: No such model, a folder that holds no model, or an unknown family.
     """
     folder = Path(model)
     name = folder.resolve().name if folder.is_dir() else model

@@ -115,12 +115,12 @@ class TokenFamily:
         for row, item in enumerate(items):
             ids_BT[row, : len(item.token_ids)] = torch.tensor(item.token_ids)
             mask_BT[row, : len(item.token_ids)] = 1
-        found = self._model(
+        output = self._model(
             pixel_values=torch.stack([item.pixels for item in items]).to(device),
             input_ids=ids_BT.to(device),
             attention_mask=mask_BT.to(device),
         )
-        return _answers(items, found.logits, found.pred_boxes)
+        return _answers(items, output.logits, output.pred_boxes)
 
     def upsamples(self, width: int, height: int) -> bool:
         """Whether the short side is below what it is resized to, and the long one allows it."""
@@ -172,10 +172,10 @@ class PhraseFamily:
         pixels = torch.stack([item.pixels for item in items]).to(self._model.device)
         ids, mask = self._tokens(texts)
         if not self._task:
-            found = self._model(pixel_values=pixels, input_ids=ids, attention_mask=mask)
-            return _answers(items, found.logits, found.pred_boxes, square=self._square)
+            output = self._model(pixel_values=pixels, input_ids=ids, attention_mask=mask)
+            return _answers(items, output.logits, output.pred_boxes, square=self._square)
         tasks, task_mask = self._tokens([f"Detect {', '.join(item.phrases)}." for item in items])
-        found = self._model(
+        output = self._model(
             pixel_values=pixels,
             classes_input_ids=ids,
             classes_attention_mask=mask,
@@ -183,7 +183,7 @@ class PhraseFamily:
             tasks_input_ids=tasks,
             tasks_attention_mask=task_mask,
         )
-        return _answers(items, found.decoder_class_logits, found.decoder_coord_logits)
+        return _answers(items, output.decoder_class_logits, output.decoder_coord_logits)
 
     def upsamples(self, width: int, height: int) -> bool:
         """Whether a side is shorter than what it is resized to."""

@@ -18,6 +18,7 @@ from grounding.detectors.forms import (
     listed,
     torch_device,
 )
+from shards.suggest import nearest, suggest
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -50,12 +51,12 @@ def load_detector(
         ValueError: No such detector, or an argument it does not have.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        raise ValueError(f"no precision {precision!r}; {suggest(precision, PRECISIONS)}")
     if batch < 1:
-        raise ValueError(f"a batch of {batch} images; the least is 1")
+        raise ValueError(f"a batch of {batch} images is too small; the least is 1")
     rule = options.pop("rescore_rule", None)
     if rule is not None and rescore is None:
-        raise ValueError("rescore_rule needs rescore, which says by what")
+        raise ValueError("rescore_rule needs rescore, which names the CLIP model")
     settings = Settings(device=device, precision=precision, batch=batch, options=options)
     key = (name, device, precision, batch, second, rescore, rule, tuple(sorted(options.items())))
     with _lock:
@@ -84,7 +85,7 @@ def check_language(detector: Detector, language: str) -> None:
 
 
 def check_recorded(name: str, place: str, *, allow_code: bool) -> None:
-    """Refuse a detector that a file names and that is code: a run may come from a stranger.
+    """Refuse to run code because a file names it as its detector: a run may come from a stranger.
 
     Args:
         name: As the file has it.
@@ -96,8 +97,8 @@ def check_recorded(name: str, place: str, *, allow_code: bool) -> None:
     """
     if is_code(name) and not allow_code:
         raise ValueError(
-            f"{place} names the detector {name}, which is code; it is not run because a file says "
-            f"so: give --detector {name} yourself, or --allow_code"
+            f"{place} names the detector {name}, which is code, and a file cannot make code run; "
+            f"give --detector {name} yourself, or add --allow_code"
         )
 
 
@@ -112,8 +113,6 @@ def _load(name: str, settings: Settings) -> Detector:
 
 
 def _form(name: str) -> DetectorForm:
-    from shards.suggest import nearest
-
     kind, _, argument = name.partition(":")
     if kind.lower() == "glipv2":
         raise ValueError(

@@ -15,6 +15,7 @@ from types import ModuleType
 
 from grounding.detector import Detector
 from grounding.detectors.forms import DetectorForm, Settings
+from shards.suggest import nearest
 
 MEMBERS = tuple(name for name in vars(Detector) if not name.startswith("_"))
 
@@ -63,8 +64,6 @@ def _module(name: str, place: str) -> ModuleType:
 
 
 def _attribute(module: ModuleType, name: str, place: str) -> object:
-    from shards.suggest import nearest
-
     if hasattr(module, name):
         return getattr(module, name)
     close = nearest(name, [known for known in vars(module) if not known.startswith("_")])

@@ -1,4 +1,4 @@
-"""A detector that is no model: it answers with annotated boxes, to check alignment end to end.
+"""A detector without a model: it answers with annotated boxes, to check alignment end to end.
 
 Its file has one JSON object per line:
 
@@ -70,14 +70,16 @@ def read(path: str | Path) -> list[Annotated]:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise ValueError(f"the oracle's file {path} cannot be read: {error.strerror}") from error
-    found = []
+    captions = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                found.append(_annotated(json.loads(line)))
+                captions.append(_annotated(json.loads(line)))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}, line {number} is no annotation: {error!r}") from error
-    return found
+                raise ValueError(
+                    f"{path}, line {number} is not an annotation: {error!r}"
+                ) from error
+    return captions
 
 
 class OracleDetector:
@@ -116,11 +118,11 @@ class OracleDetector:
         Raises:
             ValueError: A caption has several lines with different boxes, and none is this image's.
         """
-        found = []
-        for image, caption, asked in zip(images, captions, spans, strict=True):
+        detections = []
+        for image, caption, of_image in zip(images, captions, spans, strict=True):
             line = self._line(pixels_sha256(image), caption)
-            found.append([_detection(line.spans.get((a, b), ())) for a, b in asked])
-        return found
+            detections.append([_detection(line.spans.get((a, b), ())) for a, b in of_image])
+        return detections
 
     def _add(self, line: Annotated) -> None:
         key = (line.image, line.caption)
@@ -159,7 +161,7 @@ def _box(box: Sequence[float]) -> Box:
     left, top, right, bottom, *score = (float(number) for number in box)
     if not (0 <= left <= right <= 1 and 0 <= top <= bottom <= 1):
         raise ValueError(f"box {list(box)} is not xyxy in [0, 1]")
-    if len(score) > 1 or any(not 0 <= each <= 1 for each in score):
+    if len(score) > 1 or any(not 0 <= number <= 1 for number in score):
         raise ValueError(f"box {list(box)} is not xyxy and a score in [0, 1]")
     return left, top, right, bottom, *score
 

@@ -32,10 +32,10 @@ def annotated(annotations: str | Path, folder: str | Path | None = None) -> Iter
     from shards import image as images
 
     record = json.loads(Path(annotations).read_text(encoding="utf-8"))
-    names = {each["id"]: each["name"] for each in record["categories"]}
+    names = {category["id"]: category["name"] for category in record["categories"]}
     by_image = defaultdict(list)
-    for each in record["annotations"]:
-        by_image[each["image_id"]].append(each)
+    for annotation in record["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
     for image in record["images"]:
         groups = _groups(image, by_image[image["id"]])
         if not groups or (folder and not (Path(folder) / image["file_name"]).is_file()):
@@ -60,16 +60,16 @@ def phrase(category: str, number: int) -> str:
 def _groups(image: dict[str, Any], annotations: list[dict[str, Any]]) -> dict[int, list[Box]]:
     """Return the boxes of each category that has no crowd, largest first."""
     boxes = defaultdict(list)
-    for each in annotations:
-        left, top, width, height = each["bbox"]
+    for annotation in annotations:
+        left, top, width, height = annotation["bbox"]
         sides = (left, top, left + width, top + height)
         scale = (image["width"], image["height"]) * 2
         x1, y1, x2, y2 = (min(max(a / b, 0.0), 1.0) for a, b in zip(sides, scale, strict=True))
-        boxes[each["category_id"]].append((x1, y1, x2, y2))
-    crowded = {each["category_id"] for each in annotations if each.get("iscrowd")}
+        boxes[annotation["category_id"]].append((x1, y1, x2, y2))
+    crowded = {one["category_id"] for one in annotations if one.get("iscrowd")}
     return {
-        category: sorted(found, key=lambda box: -(box[2] - box[0]) * (box[3] - box[1]))
-        for category, found in boxes.items()
+        category: sorted(instances, key=lambda box: -(box[2] - box[0]) * (box[3] - box[1]))
+        for category, instances in boxes.items()
         if category not in crowded
     }
 

@@ -1,4 +1,4 @@
-"""CLIP looks again: the similarity of each found region and its phrase, in the box's score.
+"""CLIP takes a second look: how well a box's region fits its phrase becomes part of its score.
 
 Wraps a detector. A box is cropped with a margin of 10 % of its sides, and CLIP compares the crop
 with the phrase's text. With c = max(0, cosine), the rule is
@@ -6,8 +6,8 @@ with the phrase's text. With c = max(0, cosine), the rule is
 - `multiply`: new score = score x c,
 - `replace`: new score = c.
 
-Cosines of CLIP lie near 0.2 to 0.35 where text and image fit, so a threshold found for the
-detector does not hold any more: find it again on annotated images. Boxes are neither added nor
+Cosines of CLIP lie near 0.2 to 0.35 where text and image fit, so a threshold chosen for the
+detector no longer holds: choose one again on annotated images. Boxes are neither added nor
 dropped, and are sorted by their new scores.
 """
 
@@ -33,7 +33,7 @@ Similarity = Callable[[list[Image.Image], list[str]], npt.NDArray[np.float32]]
 
 
 class RescoreDetector:
-    """A detector whose scores take CLIP's opinion in."""
+    """A detector whose scores are corrected by CLIP."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class RescoreDetector:
         rule: str = "multiply",
     ) -> None:
         if rule not in RULES:
-            raise ValueError(f"no rule {rule!r} for rescoring; there are {', '.join(RULES)}")
+            raise ValueError(f"no rule {rule!r} for rescoring; known: {', '.join(RULES)}")
         self._detector = detector
         self._similarity = similarity
         self._clip_name = clip_name
@@ -84,30 +84,34 @@ class RescoreDetector:
         spans: Sequence[Sequence[Span]],
     ) -> list[list[Detection]]:
         """Return the detector's boxes with their new scores."""
-        found = self._detector.detect(images, captions, spans)
+        detected = self._detector.detect(images, captions, spans)
         return [
-            self._rescored(image, [caption[start:end] for start, end in asked], detections)
-            for image, caption, asked, detections in zip(
-                images, captions, spans, found, strict=True
+            self._rescored(image, [caption[start:end] for start, end in of_image], detections)
+            for image, caption, of_image, detections in zip(
+                images, captions, spans, detected, strict=True
             )
         ]
 
     def _rescored(
-        self, image: npt.NDArray[np.uint8], phrases: Sequence[str], found: Sequence[Detection]
+        self, image: npt.NDArray[np.uint8], phrases: Sequence[str], detections: Sequence[Detection]
     ) -> list[Detection]:
         picture = Image.fromarray(image)
-        boxes = [box for detection in found for box in detection.boxes_xyxy]
-        texts = [text for text, each in zip(phrases, found, strict=True) for _ in each.scores]
+        boxes = [box for detection in detections for box in detection.boxes_xyxy]
+        texts = [
+            phrase
+            for phrase, detection in zip(phrases, detections, strict=True)
+            for _ in detection.scores
+        ]
         cosines = np.zeros(len(boxes), np.float32)
         for start in range(0, len(boxes), _BATCH):
             part = slice(start, start + _BATCH)
             crops = [_crop(picture, box) for box in boxes[part]]
             cosines[part] = self._similarity(crops, texts[part])
-        agreed = np.maximum(cosines, 0)
+        fits = np.maximum(cosines, 0)
         rescored = []
-        for detection in found:
-            mine, agreed = agreed[: len(detection)], agreed[len(detection) :]
-            scores = mine * (detection.scores if self._rule == "multiply" else np.float32(1))
+        for detection in detections:
+            own, fits = fits[: len(detection)], fits[len(detection) :]
+            scores = own * (detection.scores if self._rule == "multiply" else np.float32(1))
             order = np.argsort(-scores, kind="stable")
             rescored.append(Detection(detection.boxes_xyxy[order], scores[order]))
         return rescored
@@ -130,7 +134,7 @@ def load(
         device: "cpu", "cuda" or "cuda:N".
 
     Raises:
-        ValueError: No such model, or it cannot be had.
+        ValueError: No such model, or it cannot be downloaded.
     """
     import open_clip  # type: ignore[import-untyped]
     import torch
@@ -153,9 +157,11 @@ def load(
     def similarity(crops: list[Image.Image], texts: list[str]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
             pixels = torch.stack([preprocess(crop) for crop in crops]).to(device)
-            seen = clip.encode_image(pixels, normalize=True)
-            read = clip.encode_text(tokenizer(texts).to(device), normalize=True)
-            cosines: npt.NDArray[np.float32] = (seen * read).sum(dim=1).float().cpu().numpy()
+            of_crops = clip.encode_image(pixels, normalize=True)
+            of_texts = clip.encode_text(tokenizer(texts).to(device), normalize=True)
+            cosines: npt.NDArray[np.float32] = (
+                (of_crops * of_texts).sum(dim=1).float().cpu().numpy()
+            )
             return cosines
 
     return RescoreDetector(

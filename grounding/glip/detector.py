@@ -62,7 +62,7 @@ class _Launched:
     """A batch whose candidates are on their way to the host."""
 
     tasks: list[_Task]
-    found: Candidates
+    candidates: Candidates
     arrived: torch.cuda.Event | None
 
 
@@ -84,7 +84,7 @@ class GlipDetector:
         Args:
             source: A checkpoint of the authors or of mmdetection; or what `read` returns.
             vocab: `vocab.txt` or `tokenizer.json` of bert-base-uncased; None: beside the file.
-            variant: A preset's name or a config; None: told from the tensors.
+            variant: A preset's name or a config; None: recognised by the tensors.
             options: Fields of `Options`.
 
         Raises:
@@ -120,16 +120,17 @@ class GlipDetector:
             options.precision,
             *(f"{key}={value}" for key, value in dataclasses.asdict(post).items()),
         ]
-        return " ".join(parts + ["pad_text"] * options.pad_text)
+        if options.pad_text:
+            parts.append("pad_text")
+        return " ".join(parts)
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of weights, vocabulary, config, name, device's kind and libraries."""
-        parts = (
-            self._weights(), repr(self.config), self.name, torch.device(self.options.device).type,
-            CODE_VERSION, torch.__version__, torchvision.__version__, PIL.__version__,
-            importlib.metadata.version("tokenizers"),
-        )  # fmt: skip
+        device = torch.device(self.options.device).type
+        libraries = [torch.__version__, torchvision.__version__, PIL.__version__]
+        libraries.append(importlib.metadata.version("tokenizers"))
+        parts = (self._weights(), repr(self.config), self.name, device, CODE_VERSION, *libraries)
         return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
     def upsamples(self, width: int, height: int) -> bool:
@@ -153,9 +154,9 @@ class GlipDetector:
         if not len(images) == len(captions) == len(spans):
             raise ValueError(
                 f"{len(images)} images, {len(captions)} captions and {len(spans)} lists of spans: "
-                f"there must be as many of each"
+                f"their numbers must be the same"
             )
-        results = [[_nothing() for _ in each] for each in spans]
+        results = [[_nothing() for _ in of_image] for of_image in spans]
         tasks = [
             self._task(at, *parts)
             for at, parts in enumerate(zip(images, captions, spans, strict=True))
@@ -170,7 +171,7 @@ class GlipDetector:
     def _task(self, at: int, image: Image, caption: str, spans: Sequence[Span]) -> _Task:
         prompt = self._word_pieces(caption)
         tokens = [tokens_of(prompt.offsets, [span]) for span in spans]
-        if not_read := sum(not each for each in tokens):
+        if not_read := tokens.count([]):
             self.problems["span_not_read"] += not_read
         return _Task(at, image, prompt, tokens, self._resized_hw(*image.shape[:2]))
 
@@ -233,12 +234,13 @@ class GlipDetector:
         images_B3HW = preprocess.stack(resized, device)
         head = self._model(images_B3HW, ids_BL, mask_BL)
         anchors = self._model.rpn.anchor_generator(head.box_deltas)
-        found = candidates(head, anchors, phrase_map_BPL, sizes_hw_B2, self.options.post).to_host()
+        on_device = candidates(head, anchors, phrase_map_BPL, sizes_hw_B2, self.options.post)
+        on_host = on_device.to_host()
         arrived = None
         if images_B3HW.is_cuda:
             arrived = torch.cuda.Event()
             arrived.record(torch.cuda.current_stream(images_B3HW.device))
-        return _Launched(batch, found, arrived)
+        return _Launched(batch, on_host, arrived)
 
     def _text(self, batch: list[_Task]) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids, mask and phrase maps of the same number of phrases."""
@@ -259,21 +261,21 @@ class GlipDetector:
     def _finish(self, launched: _Launched, results: list[list[Detection]]) -> None:
         if launched.arrived is not None:
             launched.arrived.synchronize()
-        found = launched.found
+        best = launched.candidates
         for row, task in enumerate(launched.tasks):
-            if not found.is_finite_B[row]:
+            if not best.is_finite_B[row]:
                 self.problems["output_not_finite"] += 1
                 continue
-            parts = (found.boxes_BK4[row], found.scores_BK[row], found.phrases_BK[row])
+            parts = (best.boxes_BK4[row], best.scores_BK[row], best.phrases_BK[row])
             kept = suppress(*parts, self.options.post)
             results[task.at] = _by_phrase(kept, task)
 
 
-def _by_phrase(found: Found, task: _Task) -> list[Detection]:
+def _by_phrase(kept: Found, task: _Task) -> list[Detection]:
     """Return a detection per span, in shares of the image; boxes without an area are left out."""
     height, width = task.size_hw
-    boxes_N4 = found.boxes_N4.numpy() / np.array([width, height] * 2, np.float32)
-    scores_N, phrases_N = found.scores_N.numpy(), found.phrases_N.numpy()
+    boxes_N4 = kept.boxes_N4.numpy() / np.array([width, height] * 2, np.float32)
+    scores_N, phrases_N = kept.scores_N.numpy(), kept.phrases_N.numpy()
     has_area_N = (boxes_N4[:, :2] < boxes_N4[:, 2:]).all(1)
     detections = []
     for phrase in range(len(task.tokens)):

@@ -99,7 +99,7 @@ class DynamicConv(nn.Module):
             coarse_BChw = from_coarser(levels[at + 1], offsets_BKHW, weights_BKHW)
             sides = level_BCHW.shape[-2:]
             members.append(F.interpolate(coarse_BChw, sides, mode="bilinear", align_corners=True))
-        return sum(F.hardsigmoid(self.AttnConv(each)) * each for each in members) / len(members)
+        return sum(F.hardsigmoid(self.AttnConv(level)) * level for level in members) / len(members)
 
 
 class Scale(nn.Module):

@@ -51,7 +51,7 @@ def load(path: str | Path, config: GlipConfig | str | None = None) -> Glip:
     Args:
         path: `.pth` with a dict under `model` (the authors') or `state_dict` (mmdetection's), or a
             `.safetensors` file with either's names.
-        config: A preset's name or a config; None: told from the tensors.
+        config: A preset's name or a config; None: recognised by the tensors.
 
     Raises:
         ValueError: The file cannot be read, or its tensors are not those of the model.
@@ -77,7 +77,7 @@ def preset(name: str) -> GlipConfig:
 
 
 def config_of(state: Mapping[str, Tensor]) -> GlipConfig:
-    """Tell a published model by its tensors: GLIP-L, T-A, or else T, whose sizes B and C share."""
+    """Return the published model with such tensors: GLIP-L, T-A or T, whose sizes B and C share."""
     patches = state.get("backbone.body.patch_embed.proj.weight")
     if patches is not None and len(patches) == PRESETS["glip_large"]().swin_width:
         return PRESETS["glip_large"]()
@@ -89,7 +89,7 @@ def read_state(path: Path) -> State:
     """Return a file's tensors under the authors' names, without the prefix `module.`.
 
     Raises:
-        ValueError: There is no such file, or it is no checkpoint.
+        ValueError: There is no such file, or it is not a checkpoint.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; give the file of a GLIP checkpoint")
@@ -113,7 +113,7 @@ def fill(model: Glip, state: Mapping[str, Tensor], source: str) -> None:
     """Give a model without memory its tensors, as copies.
 
     Raises:
-        ValueError: Tensors are missing, left over, of another shape, or anchors are others.
+        ValueError: Tensors are missing, left over, of another shape, or anchors differ.
     """
     expected = model.state_dict()
     derived = _derived(model.config, expected)
@@ -132,9 +132,9 @@ def fill(model: Glip, state: Mapping[str, Tensor], source: str) -> None:
             if "cell_anchors" in name and name in state and not state[name].equal(wanted)
         },
     }
-    told = [f"{kind}: {_list(names)}" for kind, names in problems.items() if names]
-    if told:
-        raise ValueError(f"{source} is no {model.config.name}: {'; '.join(told)}")
+    complaints = [f"{kind}: {_list(names)}" for kind, names in problems.items() if names]
+    if complaints:
+        raise ValueError(f"{source} is not a {model.config.name}: {'; '.join(complaints)}")
     filled = {
         name: (state if name in state else derived)[name].to(wanted.dtype, copy=True)
         for name, wanted in expected.items()
@@ -165,9 +165,9 @@ def _list(names: set[str]) -> str:
 
 
 def _official_name(name: str) -> str:
-    def neck(found: re.Match[str]) -> str:
-        kind = "inner" if found[1] == "lateral" else "layer"
-        return f"backbone.fpn.fpn_{kind}{int(found[2]) + 2}."
+    def neck(level: re.Match[str]) -> str:
+        kind = "inner" if level[1] == "lateral" else "layer"
+        return f"backbone.fpn.fpn_{kind}{int(level[2]) + 2}."
 
     for pattern, official in _FROM_MMDET:
         name = re.sub(pattern, official, name)
@@ -189,7 +189,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
     try:
         return dict(load_file(path))
     except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file: {error}") from error
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 
 def _pickled(path: Path) -> dict[str, Any]:

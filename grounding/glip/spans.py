@@ -49,11 +49,11 @@ class WordPieces:
 
     def __call__(self, caption: str) -> Prompt:
         """Split a caption; what is beyond the model's text is cut off."""
-        found = self._tokenizer.encode(caption, add_special_tokens=False)
+        encoded = self._tokenizer.encode(caption, add_special_tokens=False)
         room = self._max_tokens - 2
         return Prompt(
-            [self._first, *found.ids[:room], self._last],
-            [(0, 0), *found.offsets[:room], (0, 0)],
+            [self._first, *encoded.ids[:room], self._last],
+            [(0, 0), *encoded.offsets[:room], (0, 0)],
         )
 
 
@@ -110,7 +110,7 @@ def _nearest(token_of: dict[int, int], places: range) -> int | None:
 
 
 def _id(tokenizer: Tokenizer, piece: str, source: str) -> int:
-    found: int | None = tokenizer.token_to_id(piece)
-    if found is None:
-        raise ValueError(f"{source} has no word piece {piece}: it is no vocabulary of BERT")
-    return found
+    token_id: int | None = tokenizer.token_to_id(piece)
+    if token_id is None:
+        raise ValueError(f"{source} has no word piece {piece}: it is not a vocabulary of BERT")
+    return token_id

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from grounding.glip.config import GlipConfig
 
-_MASKED = -100.0
+_MASKED = -100.0  # the authors' value, so that numbers match theirs
 
 
 class PatchEmbed(nn.Module):
@@ -43,16 +43,15 @@ class WindowAttention(nn.Module):
 
     def forward(self, x_NTC: Tensor, mask_NTT: Tensor | None) -> Tensor:
         """Return (N, T, C); the mask is of one image's windows."""
-        q_NATD, k_NATD, v_NATD = self.qkv(x_NTC).unflatten(-1, (3, self.heads, -1)).permute(
-            2, 0, 3, 1, 4
-        )  # fmt: skip
+        qkv_NT3AD = self.qkv(x_NTC).unflatten(-1, (3, self.heads, -1))
+        q_NATD, k_NATD, v_NATD = qkv_NT3AD.permute(2, 0, 3, 1, 4)
         index_TT = self.get_buffer("relative_position_index")
         bias_ATT = self.relative_position_bias_table[index_TT].permute(2, 0, 1)
         if mask_NTT is None:
             bias_NATT = bias_ATT.expand(len(x_NTC), -1, -1, -1)
             out_NATD = F.scaled_dot_product_attention(q_NATD, k_NATD, v_NATD, bias_NATT)
         else:  # image by image: the biases of all windows are larger than the windows
-            parts = (each.split(len(mask_NTT)) for each in (q_NATD, k_NATD, v_NATD))
+            parts = (part.split(len(mask_NTT)) for part in (q_NATD, k_NATD, v_NATD))
             bias_NATT = bias_ATT + mask_NTT[:, None]
             out_NATD = torch.cat(
                 [
@@ -90,7 +89,8 @@ class SwinBlock(nn.Module):
     def forward(self, x_BHWC: Tensor, mask_NTT: Tensor) -> Tensor:
         """Return (B, H, W, C). The mask is used by blocks with a shift."""
         height, width = x_BHWC.shape[1:3]
-        # Padding follows the norm, so padded patches are zeros and take part unmasked.
+        # Padding follows the norm, so padded patches are zeros. They take part unmasked, as they
+        # did when the published weights were trained: masking them would give other numbers.
         y_BHWC = F.pad(
             self.norm1(x_BHWC), (0, 0, 0, -width % self.window, 0, -height % self.window)
         )
@@ -117,6 +117,7 @@ class PatchMerging(nn.Module):
         """Return half the sides, rounded up."""
         height, width = x_BHWC.shape[1:3]
         x_BHWC = F.pad(x_BHWC, (0, 0, 0, width % 2, 0, height % 2))
+        # Columns outside, rows inside: the order in which `reduction` has learned the corners.
         corners = [x_BHWC[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         return self.reduction(self.norm(torch.cat(corners, dim=-1)))
 
@@ -176,6 +177,7 @@ class SwinTower(nn.Module):
 def to_windows(x_BHWC: Tensor, window: int) -> Tensor:
     """Cut maps into windows, row by row: (N, T, C)."""
     batch, height, width, channels = x_BHWC.shape
+    # A view, which refuses sides that are not whole windows; pad first.
     cut = x_BHWC.view(batch, height // window, window, width // window, window, channels)
     return cut.transpose(2, 3).reshape(-1, window * window, channels)
 
@@ -191,6 +193,8 @@ def relative_index(window: int) -> Tensor:
     """Return the row of the bias table for every pair of a window's patches."""
     rows_T = torch.arange(window).repeat_interleave(window)
     columns_T = torch.arange(window).repeat(window)
+    # Distances run from -(window - 1) to window - 1; shifted to start at 0, they are two digits of
+    # base 2 x window - 1, one for rows and one for columns.
     down_TT = rows_T[:, None] - rows_T[None] + window - 1
     right_TT = columns_T[:, None] - columns_T[None] + window - 1
     return down_TT * (2 * window - 1) + right_TT
@@ -202,8 +206,11 @@ def shift_mask(height: int, width: int, window: int, device: torch.device) -> Te
 
     def regions(side: int) -> Tensor:
         at = torch.arange(side + -side % window, device=device)
+        # After the shift only the last window is of two origins: what was there before, and in its
+        # last `shift` rows what came around from the other border. Three regions per axis.
         return (at >= len(at) - window).long() + (at >= len(at) - shift).long()
 
+    # Two digits of base 3: patches belong together where both axes agree.
     region_HW = 3 * regions(height)[:, None] + regions(width)[None]
     region_NT = to_windows(region_HW[None, ..., None], window)[..., 0]
     return (region_NT[:, :, None] != region_NT[:, None]) * _MASKED

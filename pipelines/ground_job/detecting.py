@@ -1,7 +1,7 @@
 """Which detector a job uses, as it is sent to workers: loaded there, once per process.
 
-A command without `--detector` in a run that was begun takes the detector that its `run.json` names.
-Code of the user's own (`module:…`) is taken from there with `--allow_code` only.
+A command without `--detector` resumes with the detector that `run.json` names. Code of the user's
+own (`module:…`) that is named there runs with `--allow_code` only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipelines.harness import rundir
 from shards.files.store import Store
 
 OPTIONS = ("detector", "detector_options", "second_detector", "rescore", "precision")
-"""What says which detector it is: taken from a run all together or not at all."""
+"""Together they say which detector it is, so a run's are used all together or not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)

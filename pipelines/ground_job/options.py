@@ -37,17 +37,17 @@ LABEL_OPTIONS = (
     output(
         "labels",
         "detector",
-        f"what finds the boxes: {listed()}; default: the one that a run there was begun with",
+        f"what finds the boxes: {listed()}; default: that of the run that is resumed",
         default="",
     ),
     output(
         "labels",
         "detector_options",
-        f"of the detector; {listed_options()}",
+        f"settings of the detector; {listed_options()}",
         metavar="NAME=VALUE,…",
     ),
     output("labels", "second_detector", "keep only boxes that this one finds, too (IoU 0.5)"),
-    output("labels", "rescore", "CLIP model that scores region and phrase"),
+    output("labels", "rescore", "CLIP model that scores how well region and phrase fit"),
     output(
         "labels",
         "precision",
@@ -66,7 +66,7 @@ LABEL_OPTIONS = (
     launch("device", "auto, cuda, cpu, cuda:1, …", default="auto"),
     launch(
         "allow_code",
-        "run a detector module:… that the run names and --detector does not",
+        "run the module:… detector that run.json names, without --detector",
         flag=True,
     ),
     launch("devices", "one launcher per GPU while labelling: auto or 0,1,…", metavar="0,1,…"),

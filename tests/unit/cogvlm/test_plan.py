@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -192,23 +190,6 @@ def test_mistakes_are_one_line(
     code, printed, error = run(capsys, arguments)
     assert code == 2 and printed == ""
     assert error.startswith(message) and error.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"), [(["--help"], 0), (["--preset", "nope", "--gpus", "1"], 2)]
-)
-def test_help_and_mistakes_import_no_torch(arguments: list[str], code: int) -> None:
-    program = (
-        "import sys; from cogvlm import plan\n"
-        "try: code = plan.main(sys.argv[1:])\n"
-        "except SystemExit as exit: code = exit.code\n"
-        "assert 'torch' not in sys.modules\n"
-        "sys.exit(code)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
-    )
-    assert done.returncode == code and "Traceback" not in done.stderr
 
 
 def test_every_group_is_planned() -> None:

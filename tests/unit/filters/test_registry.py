@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,19 +61,7 @@ def test_two_rules_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.M
         find_rules(package)
 
 
-def test_listing_the_rules_loads_nothing_slow() -> None:
-    code = (
-        "import sys, filters\n"
-        "for rule in filters.describe():\n"
-        "    print(rule.name, rule.summary, *rule.reasons, *rule.parameters)\n"
-        "filters.build_chain('cogvlm', {'caption.words.minimum': '2'}).spec()\n"
-        "slow = {'pyarrow', 'torch', 'apache_beam', 'shards', 'pipelines', 'pandas'}\n"
-        "print('loaded', sorted(slow & {*sys.modules}))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
-    )
-    *rules, loaded = done.stdout.splitlines()
-    assert loaded == "loaded []", done.stderr
-    assert len(rules) == len(filters.FILTERS)
-    assert any(line.startswith("caption.words The caption has 3 to 256 words.") for line in rules)
+def test_every_rule_is_described() -> None:
+    summaries = {rule.name: rule.summary for rule in filters.describe()}
+    assert list(summaries) == list(filters.FILTERS)
+    assert summaries["caption.words"] == "The caption has 3 to 256 words."

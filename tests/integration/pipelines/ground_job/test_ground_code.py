@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from helpers.extending import example
+from helpers.paths import ROOT
 from helpers.pipelines import jobs
 from helpers.shards import toy_shards
 
@@ -21,6 +28,10 @@ def make(*, device, precision, batch, options):
 """
 
 
+OWN_FILE = (".", "my_detectors", CODE, DETECTOR)
+DECLARED = ("grounding/detectors", "whole", example("detector"), "whole")
+
+
 @pytest.fixture
 def flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the flags of a small run, without a detector."""
@@ -31,6 +42,31 @@ def flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         *(f"--input={pairs}", f"--output={tmp_path / 'out'}", "--spacy_model=lexicon"),
         *("--worker_mode=threads", "--lease_s=1"),
     ]
+
+
+@pytest.mark.parametrize(("folder", "stem", "code", "detector"), [OWN_FILE, DECLARED])
+def test_worker_processes_run_an_added_detector(
+    folder: str, stem: str, code: str, detector: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    no_cache = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "grounding", source / "grounding", ignore=no_cache)
+    (source / folder / f"{stem}.py").write_text(code, encoding="utf-8")
+    pairs = toy_shards.write_run(tmp_path / "pairs", toy_shards.captioned(6, size=96), shard_size=6)
+    flags = [f"--input={pairs}", f"--output={tmp_path / 'out'}", f"--detector={detector}"]
+    done = subprocess.run(
+        [sys.executable, "-m", MODULE, *flags, "--spacy_model=lexicon", "--stop_after=labels"],
+        env={**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{ROOT}"},
+        cwd=source,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (
+        json.loads((tmp_path / "out" / "run.json").read_text())["options"]["detector"] == detector
+    )
+    assert list((tmp_path / "out" / "labels").iterdir())
 
 
 def test_a_run_names_no_code_without_allow_code(tmp_path: Path, flags: list[str]) -> None:

@@ -1,15 +1,9 @@
-import json
-import subprocess
-import sys
-
 import pytest
 
 from grounding.detectors import load
 from grounding.detectors.blobs import BlobDetector
 from grounding.detectors.load import check_language, load_detector
 from grounding.detectors.oracle import Annotated, OracleDetector, write
-
-MODULES = ("load", "hf", "blobs", "oracle", "oracle_coco", "agreement", "rescore", "boxes")
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +74,7 @@ def test_glipv2_was_never_published(name):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({"precision": "int8"}, "fp32, bf16, fp16"),
+        ({"precision": "int8"}, "known: fp32, bf16, fp16"),
         ({"batch": 0}, "the least is 1"),
         ({"variant": "tiny"}, "blobs has no option variant; it has none"),
         ({"rescore_rule": "replace"}, "needs rescore"),
@@ -107,14 +101,3 @@ def test_languages_are_refused_by_name(truth):
     with pytest.raises(ValueError, match=r"blobs .* reads en and not 'de'"):
         check_language(load_detector("blobs"), "de")
     check_language(load_detector(truth), "de")
-
-
-def test_importing_is_free():
-    heavy = ("torch", "transformers", "open_clip", "torchvision", "tokenizers")
-    code = (
-        "import importlib, json, sys\n"
-        f"for name in {MODULES!r}: importlib.import_module(f'grounding.detectors.{{name}}')\n"
-        f"print(json.dumps([name for name in {heavy!r} if name in sys.modules]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == []

@@ -25,7 +25,9 @@ def test_agreement_tells_the_problems_of_both() -> None:
 
 def test_a_rescorer_tells_the_problems_of_its_detector() -> None:
     made = RescoreDetector(
-        Counting(), lambda crops, texts: np.ones(len(texts), np.float32), clip_name="clip",
+        Counting(),
+        lambda crops, texts: np.ones(len(texts), np.float32),
+        clip_name="clip",
         clip_fingerprint="03",
-    )  # fmt: skip
+    )
     assert problems_of(made) == Counter({"output_not_finite": 2})

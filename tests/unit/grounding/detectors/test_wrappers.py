@@ -94,5 +94,5 @@ def test_rescoring_follows_its_rule_and_sorts(rule, expected):
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="there are multiply, replace"):
+    with pytest.raises(ValueError, match="known: multiply, replace"):
         RescoreDetector(Fixed([]), print, clip_name="", clip_fingerprint="", rule="add")

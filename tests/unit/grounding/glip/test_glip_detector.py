@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -177,7 +175,7 @@ def test_a_checkpoint_by_its_path(tmp_path: Path) -> None:
     detector = GlipDetector(file, vocab=words / "vocab.txt", variant=config, **small)
     expected = glip_parts.detector_of("fused", tmp_path)
     assert_same(detector.detect(*inputs()), expected.detect(*inputs()))
-    with pytest.raises(ValueError, match=r"is no glip_tiny: .*of another shape: \d+"):
+    with pytest.raises(ValueError, match=r"is not a glip_tiny: .*of another shape: \d+"):
         GlipDetector(file, vocab=words / "vocab.txt")
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\ndog")
     with pytest.raises(ValueError, match=r"has 5 word pieces, but fused has 43"):
@@ -232,9 +230,3 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
 def test_as_many_captions_as_images(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 images, 0 captions and 0 lists of spans"):
         glip_parts.detector_of("fused", tmp_path).detect(inputs()[0][:1], [], [])
-
-
-def test_importing_the_package_is_free() -> None:
-    modules = "grounding.glip.options, grounding.glip.spans, grounding.glip.config"
-    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

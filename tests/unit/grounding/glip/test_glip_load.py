@@ -111,7 +111,7 @@ def test_one_error_names_all_that_is_wrong(state: State, tmp_path: Path) -> None
 
 def test_another_variant_is_a_short_message(state: State, tmp_path: Path) -> None:
     torch.save({"model": state}, tmp_path / "glip.pth")
-    with pytest.raises(ValueError, match=r"is no glip_large: missing: \d+ \(.*, …\)") as caught:
+    with pytest.raises(ValueError, match=r"is not a glip_large: missing: \d+ \(.*, …\)") as caught:
         load.load(tmp_path / "glip.pth", "glip_large")
     assert len(str(caught.value)) < 4000
 

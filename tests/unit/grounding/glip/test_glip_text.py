@@ -9,9 +9,24 @@ import pytest
 from grounding.glip.spans import WordPieces, find_vocabulary, read_word_pieces, tokens_of
 
 PIECES = [
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "container", "##number", "on", "the", "a", "dog", ",", ".",
-    "cafe", "'", "s", "-", "red",
-]  # fmt: skip
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "container",
+    "##number",
+    "on",
+    "the",
+    "a",
+    "dog",
+    ",",
+    ".",
+    "cafe",
+    "'",
+    "s",
+    "-",
+    "red",
+]
 
 
 @pytest.fixture

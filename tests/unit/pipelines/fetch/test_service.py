@@ -65,17 +65,6 @@ def test_a_process_ends_with_its_fetcher_running() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_importing_starts_nothing_and_needs_core_only() -> None:
-    code = (
-        "import sys, threading\n"
-        "import pipelines.fetch\n"
-        "heavy = {'apache_beam', 'torch', 'PIL', 'requests', 'aiohttp'} & set(sys.modules)\n"
-        "sys.exit(bool(heavy) or threading.active_count() > 1)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], timeout=30, check=False)
-    assert done.returncode == 0
-
-
 def test_a_config_travels_to_workers() -> None:
     config = FetchConfig(host_rates={"a.org": 3.0}, allow_addresses=("127.0.0.0/8",))
     assert pickle.loads(pickle.dumps(config)) == config
