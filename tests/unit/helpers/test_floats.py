@@ -24,7 +24,7 @@ def run_with(error: float, exact: torch.Tensor = EXACT) -> dict[str, torch.Tenso
         (1.7e-6, 1e-6, r"x: ours is 1.* and the official one .* is allowed"),
         (0.9e-7, 0.0, None),
         (1e-6, 0.0, "ours is"),
-        (1e-5, 8e-6, "our x is .* off; 2e-05 is allowed"),
+        (7e-6, 5e-6, "our x is .* off; 2e-05 is allowed"),
         (1e-6, 1e-5, "official x is .* off; 2e-05 is allowed"),
     ],
 )
@@ -49,12 +49,11 @@ def test_a_model_computes_in_float64_all_through() -> None:
     config = tiny()
     batch = collate([[sample(config, [1, IMAGE, 4])]], config)
     wide, narrow = built(config).double(), built(config)
+    weight = wide.model.layers[0].mlp.language_mlp.up_proj.weight
     with in_float64():
         logits = wide(batch)
-        (grad,) = torch.autograd.grad(
-            wide.loss(batch)[0], [wide.model.layers[0].mlp.language_mlp.up_proj.weight]
-        )
+        (grad,) = torch.autograd.grad(wide.loss(batch)[0], [weight])
     assert logits.dtype == grad.dtype == torch.float64
-    assert 1e-8 < float((logits - narrow(batch)).abs().max()) < 1e-4
+    assert 1e-8 < float((logits - narrow(batch)).detach().abs().max()) < 1e-4
     assert torch.zeros(1).dtype == torch.float32
     assert torch.zeros(1).double().float().dtype == torch.float32

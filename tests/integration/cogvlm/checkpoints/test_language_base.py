@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers.cogvlm.llama_parts import FAMILIES, config_for, eva_file, llama
 from helpers.cogvlm.tiny_models import IMAGE, sample
+from helpers.floats import CLOSE
 from torch import Tensor
 
 from cogvlm.checkpoints import checkpoint, language_base
@@ -61,7 +62,7 @@ def train(model: CogVLM, steps: int) -> None:
 
 @torch.no_grad()
 def same_as_source(source: Any, model: CogVLM) -> None:
-    torch.testing.assert_close(text_logits(model), source(TEXT).logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(text_logits(model), source(TEXT).logits, **CLOSE)
     count = 12
     expected = source.generate(
         TEXT, attention_mask=torch.ones_like(TEXT), max_new_tokens=count, do_sample=False,
