@@ -34,9 +34,14 @@ class _WiderFloat(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is torch.Tensor.float:
             function = torch.Tensor.double
-        if function is torch.arange and kwargs.get("dtype") is torch.float32:
-            kwargs = {**kwargs, "dtype": torch.float64}
+        if function in (torch.Tensor.to, torch.arange):
+            args = tuple(_wider(value) for value in args)
+            kwargs = {name: _wider(value) for name, value in kwargs.items()}
         return function(*args, **kwargs)
+
+
+def _wider(value: Any) -> Any:
+    return torch.float64 if value is torch.float32 else value
 
 
 @contextmanager
@@ -44,9 +49,9 @@ def in_float64() -> Iterator[None]:
     """Compute in float64 what asks for float32; a context or a decorator.
 
     The models name float32 where bfloat16 is too coarse: norms, rotation, logits, deformable
-    convolutions. `x.float()` and `arange(dtype=torch.float32)` mean float64 here, and a new tensor
-    of no stated type is float64. Models and tensors keep the type that they are made with: call
-    `double()` on them.
+    convolutions. `x.float()`, `x.to(torch.float32)` and `arange(dtype=torch.float32)` mean float64
+    here, and a new tensor of no stated type is float64. What was made before, or read from a file,
+    keeps its type: call `double()` on it.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)

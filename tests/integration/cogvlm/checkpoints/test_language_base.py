@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers.cogvlm.llama_parts import FAMILIES, config_for, eva_file, llama
 from helpers.cogvlm.tiny_models import IMAGE, sample
-from helpers.floats import CLOSE
+from helpers.floats import CLOSE, in_float64
 from torch import Tensor
 
 from cogvlm.checkpoints import checkpoint, language_base
@@ -60,8 +60,11 @@ def train(model: CogVLM, steps: int) -> None:
         optimiser.zero_grad()
 
 
+@in_float64()
 @torch.no_grad()
 def same_as_source(source: Any, model: CogVLM) -> None:
+    source.double(), model.double()
+    source.model.rotary_emb = type(source.model.rotary_emb)(source.config)  # frequencies too
     torch.testing.assert_close(text_logits(model), source(TEXT).logits, **CLOSE)
     count = 12
     expected = source.generate(
