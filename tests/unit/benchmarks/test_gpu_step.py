@@ -18,6 +18,7 @@ def test_without_cuda_one_line_says_why(monkeypatch, capsys):
     assert capsys.readouterr().out == "gpu_step: skipped, torch finds no CUDA device\n"
 
 
+@pytest.mark.slow
 def test_toy_sizes_on_a_cpu_give_a_table(monkeypatch, capsys, tmp_path: Path):
     monkeypatch.setattr(measure, "ROOT", tmp_path)
     monkeypatch.setattr(measure, "RESULTS", tmp_path / "results")
