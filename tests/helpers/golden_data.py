@@ -6,6 +6,7 @@ set of the same layout can be checked.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -19,9 +20,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cogvlm.checkpoints import checkpoint
+from cogvlm.model.cache import Cache
 from cogvlm.model.config import ModelConfig
-from cogvlm.model.decoder import CogVLM
+from cogvlm.model.decoder import CogVLM, Context
 from cogvlm.model.layout import IGNORE, Batch, Sample, collate
+from cogvlm.model.rope import inverse_frequencies, tables
 from scripts.verify_export import spans_of
 
 ROOT = Path(os.environ.get("GOLDEN_DIR", GOLDEN))
@@ -62,6 +65,23 @@ def model_of(path: Path, **changes: object) -> CogVLM:
     """Load the toy model beside a case, in float32."""
     config = dataclasses.replace(checkpoint.read_config(path.parent), **changes)
     return checkpoint.load(path.parent, dtype=torch.float32, config=config)
+
+
+def double_of(model: CogVLM) -> CogVLM:
+    """Return the model in float64, its rotation by the tables that the official code has: float32.
+
+    A float64 angle would differ by 3e-6 at position 100, which would hide every other rounding.
+    """
+    rope = inverse_frequencies(model.config).float()
+    double = copy.deepcopy(model).double()
+    wide = double.model.context
+
+    def context(batch: Batch, cache: Cache | None = None) -> Context:
+        cos, sin = tables(batch.positions_ABL, rope)
+        return dataclasses.replace(wide(batch, cache), cos=cos.double(), sin=sin.double())
+
+    double.model.context = context  # type: ignore[method-assign]
+    return double
 
 
 def load_case(path: Path) -> dict[str, Tensor]:

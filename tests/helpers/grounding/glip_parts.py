@@ -61,6 +61,7 @@ def weights_of(path: Path) -> dict[str, Tensor]:
 
 
 def model_of(path: Path) -> Glip:
+    """Return the model, in torch's default type: float64 within `helpers.floats.in_float64`."""
     model = Glip(config_of(path))
     model.load_state_dict(weights_of(path))
     return model.eval()

@@ -1,24 +1,39 @@
-"""The whole model against tensors of the official code, float32 on CPU."""
+"""The whole model against tensors of the official code, float32 on CPU.
+
+Every number is judged against a float64 run of the same model (`helpers.floats`).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.golden_data import batch_of, has, is_cogvlm, is_glm, load_case, model_of, parameters
+from helpers.floats import Named, assert_as_exact, in_float64
+from helpers.golden_data import (
+    batch_of,
+    double_of,
+    has,
+    is_cogvlm,
+    is_glm,
+    load_case,
+    model_of,
+    parameters,
+)
+from torch import Tensor
 
 from cogvlm.checkpoints.names import to_glm4v
 from cogvlm.model.cache import Cache
 from cogvlm.model.decoder import CogVLM
 from cogvlm.model.expert import join, split
 from cogvlm.model.generation import Sampling, generate
-from cogvlm.model.layout import IGNORE, Sample, collate, step
+from cogvlm.model.layout import IGNORE, Batch, Sample, collate, step
+from cogvlm.model.rope import inverse_frequencies, tables
 from scripts.verify_export import spans_of
 
-TOLERANCE = {"rtol": 0, "atol": 1e-5}
 CASES = parameters(
     "case_*.safetensors", "config.json", when=lambda p: "greedy" not in p.stem and is_cogvlm(p)
 )
@@ -26,8 +41,17 @@ GREEDY = parameters("case_greedy.safetensors", "config.json", when=is_cogvlm)
 GLM = parameters("case_*.safetensors", "config.json", when=is_glm)
 
 
-def close(actual: torch.Tensor, expected: torch.Tensor, name: str) -> None:
-    torch.testing.assert_close(actual, expected, **TOLERANCE, msg=lambda told: f"{name}: {told}")
+def compare(case: Named, model: CogVLM, run: Callable[[CogVLM], Named], **bounds: float) -> None:
+    """Compare what a run of our model returns with the tensors of those names."""
+    actual, double = run(model), double_of(model)
+    with in_float64():
+        exact = run(double)
+    assert_as_exact(
+        {name: value.detach() for name, value in actual.items()},
+        case,
+        {name: value.detach() for name, value in exact.items()},
+        **bounds,
+    )
 
 
 @pytest.mark.parametrize("path", CASES)
@@ -40,13 +64,19 @@ def test_positions_and_routing(path: Path) -> None:
     assert is_vision.view_as(batch.ids_BL).equal(case["vision_expert_mask"].long())
 
 
+def mean_loss(model: CogVLM, batch: Batch) -> Tensor:
+    total, count = model.loss(batch)
+    return total / count
+
+
 @pytest.mark.parametrize("path", CASES)
 def test_logits_and_loss(path: Path) -> None:
     case, model = load_case(path), model_of(path)
     batch, real = batch_of(case, model.config), case["attention_mask"].bool()
-    close(model(batch)[real], case["logits"][real], "logits")
-    total, count = model.loss(batch)
-    torch.testing.assert_close(total / count, case["loss"], rtol=0, atol=1e-6)
+
+    logits = {"logits": case["logits"][real]}
+    compare(logits, model, lambda model: {"logits": model(batch)[real]})
+    compare(case, model, lambda model: {"loss": mean_loss(model, batch)}, most=2e-6)
 
 
 @pytest.mark.parametrize("path", CASES)
@@ -55,26 +85,44 @@ def test_hidden_states(path: Path) -> None:
     names = [f"hidden_states.{number}" for number in range(model.config.num_layers + 1)]
     has(case, *names)
     batch, real = batch_of(case, model.config), case["attention_mask"].bool()
-    embedded, _ = model.model.embed(batch)
-    streams, context = split(embedded, batch.route), model.model.context(batch)
-    for number, layer in enumerate(model.model.layers):
-        actual = join(*streams, batch.route).view_as(case[names[number]])
-        close(actual[real], case[names[number]][real], names[number])
-        streams = layer(*streams, context)
-    text, vision, _ = model.model(batch)
-    actual = join(text, vision, batch.route).view_as(case[names[-1]])
-    close(actual[real], case[names[-1]][real], names[-1])
+
+    def run(model: CogVLM) -> Named:
+        embedded, _ = model.model.embed(batch)
+        streams, context = split(embedded, batch.route), model.model.context(batch)
+        hidden = []
+        for layer in model.model.layers:
+            hidden.append(join(*streams, batch.route))
+            streams = layer(*streams, context)
+        text, vision, _ = model.model(batch)
+        hidden.append(join(text, vision, batch.route))
+        states = [rows.unflatten(0, batch.route.shape)[real] for rows in hidden]
+        return dict(zip(names, states, strict=True))
+
+    compare({name: case[name][real] for name in names}, model, run)
 
 
 @pytest.mark.parametrize("path", CASES)
 def test_vision_parts(path: Path) -> None:
     case, model = load_case(path), model_of(path)
     has(case, "vision_patch_embed", "vision_last_hidden", "vision_features")
-    encoder = model.model.vision
-    patches = encoder.patch_embedding(case["images"])
-    close(patches, case["vision_patch_embed"], "vision_patch_embed")
-    close(encoder.transformer(patches), case["vision_last_hidden"], "vision_last_hidden")
-    close(encoder(case["images"])[0], case["vision_features"], "vision_features")
+
+    def run(model: CogVLM) -> Named:
+        encoder = model.model.vision
+        images = case["images"].to(encoder.patch_embedding.proj.weight.dtype)
+        patches = encoder.patch_embedding(images)
+        return {
+            "vision_patch_embed": patches,
+            "vision_last_hidden": encoder.transformer(patches),
+            "vision_features": encoder(images)[0],
+        }
+
+    compare(case, model, run)
+
+
+def gradients(model: CogVLM, batch: Batch) -> Named:
+    """Return the gradient of the mean loss of every parameter that has one."""
+    mean_loss(model, batch).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("skip_unused", [True, False])
@@ -83,19 +131,23 @@ def test_gradients(path: Path, skip_unused: bool) -> None:
     case, model = load_case(path), model_of(path, skip_unused=skip_unused)
     expected = {n.removeprefix("grad."): g for n, g in case.items() if n.startswith("grad.")}
     has(case, "grad_global_norm")
-    total, count = model.loss(batch_of(case, model.config))
-    (total / count).backward()
-    actual = {name: parameter.grad for name, parameter in model.named_parameters()}
-    assert not [name for name, grad in actual.items() if grad is None]
-    for name, grad in expected.items():
-        close(actual[name], grad, name)
-    norm = torch.stack([grad.double().norm() for grad in actual.values()]).norm()
+    batch = batch_of(case, model.config)
+
+    def run(model: CogVLM) -> Named:
+        grads = gradients(model, batch)
+        assert grads.keys() == dict(model.named_parameters()).keys()
+        return {name: grads[name] for name in expected}
+
+    # One error of the loss's gradient runs through all of them, so the ratio is one draw: up to
+    # 1.41 was seen, far within the bound.
+    compare(expected, model, run, most=1e-5, ratio=2.0)
+    norm = torch.stack([p.grad.double().norm() for p in model.parameters()]).norm()
     # In float64 image_batch has 28.718739: ours is 0.9e-6 below, the reference itself 2.7e-6.
     torch.testing.assert_close(norm, case["grad_global_norm"].double(), rtol=1e-5, atol=0)
     summary = path.parent / "summary.json"
-    told = json.loads(summary.read_text())[path.stem] if summary.exists() else {}
+    zeros = json.loads(summary.read_text())[path.stem] if summary.exists() else {}
     for kind in ("params_without_grad", "params_with_all_zero_grad"):
-        assert not [name for name in told.get(kind, []) if actual[name].any()]
+        assert not [name for name in zeros.get(kind, []) if model.get_parameter(name).grad.any()]
 
 
 @dataclass(frozen=True)
@@ -135,20 +187,23 @@ def test_one_pass_over_prompt_and_answer(greedy: Greedy) -> None:
     whole = replace(greedy.prompt, ids=ids, labels=[IGNORE] * len(ids))
     batch = collate([[whole]], greedy.model.config)
     assert batch.positions_ABL[0].equal(greedy.case["final_position_ids"])
-    close(greedy.model(batch), greedy.case["full_logits"], "full_logits")
+    compare(greedy.case, greedy.model, lambda model: {"full_logits": model(batch)})
 
 
 @pytest.mark.parametrize("path", GREEDY)
 def test_cached_steps(greedy: Greedy) -> None:
-    config = greedy.model.config
-    batch = collate([[greedy.prompt]], config)
-    cache = Cache(config, 1, len(greedy.prompt.ids) + len(greedy.tokens))
-    positions = batch.positions_ABL[:, :, -1]
-    for number, token in enumerate(greedy.tokens):
-        logits = greedy.model.next_logits(batch, cache)
-        close(logits, greedy.case["step_logits"][:, number], f"step {number}")
-        positions = positions + 1
-        batch = step(torch.tensor([token]), positions)
+    def run(model: CogVLM) -> Named:
+        batch = collate([[greedy.prompt]], model.config)
+        cache = Cache(model.config, 1, len(greedy.prompt.ids) + len(greedy.tokens))
+        positions = batch.positions_ABL[:, :, -1]
+        logits = []
+        for token in greedy.tokens:
+            logits.append(model.next_logits(batch, cache))
+            positions = positions + 1
+            batch = step(torch.tensor([token]), positions)
+        return {"step_logits": torch.stack(logits, dim=1)}
+
+    compare(greedy.case, greedy.model, torch.no_grad()(run))
 
 
 def glm_batch(case: dict[str, torch.Tensor], model: CogVLM):
@@ -173,18 +228,34 @@ def test_glm4v(path: Path) -> None:
     case, model = load_case(path), model_of(path)
     batch = glm_batch(case, model)
     assert batch.positions_ABL[0].equal(case["position_ids_expected"])
-    embedded, _ = model.model.embed(batch)
-    close(embedded.view_as(case["inputs_embeds"]), case["inputs_embeds"], "inputs_embeds")
-    close(model.model.vision(case["images"])[0], case["vision_features"], "vision_features")
-    context = model.model.context(batch)
-    table = torch.stack([context.cos, context.sin], dim=-1)[:, :, 0]
-    close(table, case["rope_cache_selected"], "rotation")
-    close(model(batch), case["logits"], "logits")
-    total, count = model.loss(batch)
-    torch.testing.assert_close(total / count, case["loss"], rtol=0, atol=1e-6)
-    (total / count).backward()
-    grads = {name: parameter.grad for name, parameter in model.named_parameters()}
-    for name, source in to_glm4v(grads).items():
-        if f"grad.{name}" in case:
-            actual = source.make(*(grads[ours] for ours in source.names))
-            close(actual, case[f"grad.{name}"], name)
+
+    def run(model: CogVLM) -> Named:
+        embedded, _ = model.model.embed(batch)
+        numbers = {
+            "inputs_embeds": embedded.view_as(case["inputs_embeds"]),
+            "vision_features": model.model.vision(case["images"])[0],
+            "logits": model(batch),
+        }
+        grads = gradients(model, batch)
+        official = {
+            f"grad.{name}": source.make(*(grads[ours] for ours in source.names))
+            for name, source in to_glm4v(grads).items()
+        }
+        return numbers | {name: grad for name, grad in official.items() if name in case}
+
+    compare(case, model, run)
+    compare(case, model, lambda model: {"loss": mean_loss(model, batch)}, most=2e-6)
+
+
+@pytest.mark.parametrize("path", GLM)
+def test_glm4v_rotation(path: Path) -> None:
+    case, config = load_case(path), model_of(path).config
+
+    def run() -> Named:
+        positions_ABL = case["position_ids_expected"][None]
+        cos, sin = tables(positions_ABL, inverse_frequencies(config))
+        return {"rope_cache_selected": torch.stack([cos, sin], dim=-1)[:, :, 0]}
+
+    with in_float64():
+        exact = run()
+    assert_as_exact(run(), case, exact)

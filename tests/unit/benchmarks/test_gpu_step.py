@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.cogvlm.tiny_models import built, tiny
+from helpers.floats import CLOSE, in_float64
 
 from benchmarks import gpu_step, mask_routing, measure
 
@@ -17,6 +18,7 @@ def test_without_cuda_one_line_says_why(monkeypatch, capsys):
     assert capsys.readouterr().out == "gpu_step: skipped, torch finds no CUDA device\n"
 
 
+@pytest.mark.slow
 def test_toy_sizes_on_a_cpu_give_a_table(monkeypatch, capsys, tmp_path: Path):
     monkeypatch.setattr(measure, "ROOT", tmp_path)
     monkeypatch.setattr(measure, "RESULTS", tmp_path / "results")
@@ -37,18 +39,19 @@ def test_an_unknown_card_asks_for_its_peak(monkeypatch, capsys):
     assert "--peak_tflops" in capsys.readouterr().err
 
 
+@in_float64()
 def test_mask_routing_has_the_models_loss_and_gradients():
     case = gpu_step.Case("tiny", tiny(skip_unused=False), 2)
-    model, batch = built(case.config), gpu_step._batch(case)
+    model, batch = built(case.config).double(), gpu_step._batch(case)
     weights = [model.model.vision.eoi, *model.model.layers[0].parameters()]
     masked = mask_routing.loss(model, batch, mask_routing.masks(batch.route))
     ours, _ = model.loss(batch)
-    torch.testing.assert_close(ours, masked)
+    torch.testing.assert_close(ours, masked, **CLOSE)
     pairs = zip(
         torch.autograd.grad(ours, weights), torch.autograd.grad(masked, weights), strict=True
     )
     for one, other in pairs:
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one, other, **CLOSE)
 
 
 @pytest.mark.parametrize(("name", "peak"), [("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA H200", 989)])

@@ -15,6 +15,7 @@ def shard(tmp_path_factory) -> Path:
     return training_data.make(tmp_path_factory.mktemp("bench") / "scenes", "scenes", 40, 40)
 
 
+@pytest.mark.slow
 def test_the_loader_bench_gives_costs_and_ratios(tmp_path: Path):
     found = {each.name: each for each in loader_vs_webdataset.figures(tmp_path, 4, 1)}
     assert all(each.value > 0 for each in found.values())
@@ -47,6 +48,7 @@ def test_other_pixels_or_tokens_are_no_comparison(shard: Path):
         loader_step.compare(shard, passes)
 
 
+@pytest.mark.slow
 def test_the_data_wait_is_a_share_of_the_logged_time(tmp_path: Path):
     found = {each.name: each for each in data_wait.figures(tmp_path, steps=6, samples=32)}
     share = found["waiting for data"]

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from helpers.cogvlm.llama_parts import config_for, llama
 from helpers.cogvlm.tiny_models import IMAGE, sample
+from helpers.floats import CLOSE, in_float64
 from torch import Tensor
 
 from cogvlm.checkpoints import checkpoint
@@ -58,13 +59,13 @@ def transformers_tower(tower: str) -> Any:
 
 
 @torch.no_grad()
-def expected_features(tower: str, library: Any) -> Tensor:
+def expected_features(tower: str, library: Any, images: Tensor) -> Tensor:
     """The library's own output before its last block, CLS left out."""
     if tower == "eva02_l":
         return library.forward_intermediates(
-            IMAGES, indices=[1], output_fmt="NLC", intermediates_only=True
+            images, indices=[1], output_fmt="NLC", intermediates_only=True
         )[0]
-    hidden = library(pixel_values=IMAGES, output_hidden_states=True).hidden_states[-2]
+    hidden = library(pixel_values=images, output_hidden_states=True).hidden_states[-2]
     return hidden[:, 1:] if tower == "clip_l_336" else hidden
 
 
@@ -89,8 +90,10 @@ def test_features_from_the_librarys_checkpoint(tower: str, prefix: str, tmp_path
     model = checkpoint.build_from_parts(
         config, tmp_path / "llm", tmp_path / "tower.safetensors", dtype=torch.float32
     )
-    actual = model.eval().model.vision.features(IMAGES)
-    torch.testing.assert_close(actual, expected_features(tower, library), rtol=0, atol=1e-5)
+    with in_float64():
+        actual = model.double().eval().model.vision.features(IMAGES.double())
+        expected = expected_features(tower, library.double(), IMAGES.double())
+    torch.testing.assert_close(actual, expected, **CLOSE)
 
 
 @pytest.fixture(params=["eva02_l", "clip_l_336", "siglip_so400m"])

@@ -36,7 +36,7 @@ def check(caption, phrases):
             assert not caption[p.expr_end - 1].isspace()
 
 
-@pytest.mark.parametrize("model", ["lexicon", "demo"])
+@pytest.mark.parametrize("model", ["lexicon", pytest.param("demo", marks=pytest.mark.slow)])
 @given(batch=st.lists(captions, max_size=4))
 @example(batch=["", " ", "\t", "\n a dog \n", "…", "\u0301", "x" * 3000])
 @settings(deadline=None, max_examples=150)

@@ -7,14 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.cogvlm.tiny_models import IMAGE, built, sample, tiny
+from helpers.floats import CLOSE, in_float64
 from torch import Tensor
 
 from cogvlm.model import init
 from cogvlm.model.config import Attn, Expert, Loss, ModelConfig, Position, Projector
 from cogvlm.model.decoder import CogVLM
 from cogvlm.model.layout import Batch, Sample, collate
-
-CLOSE = {"rtol": 0, "atol": 2e-5}
 
 PROJECTORS = {
     "glu": Projector(kind="glu", mlp_size=96),
@@ -65,9 +64,10 @@ def logits_alone(model: CogVLM, samples: list[Sample]) -> list[Tensor]:
     return [model(collate([[one]], model.config))[0] for one in samples]
 
 
+@in_float64()
 @torch.no_grad()
 def test_padding_and_packing_change_nothing(config: ModelConfig) -> None:
-    model = built(config)
+    model = built(config).double()
     samples = mixed(config)
     alone = logits_alone(model, samples)
     right = model(collate([[one] for one in samples], config))
@@ -110,9 +110,10 @@ def test_text_alone_gives_vision_zero_gradients(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("experts", ["all", "none"])
+@in_float64()
 def test_the_head_sees_no_image_slots(experts: str) -> None:
     config = tiny(expert=Expert(layers=experts))
-    model, samples = built(config), mixed(config)
+    model, samples = built(config).double(), mixed(config)
     seen: list[int] = []
     head = model.head
     model.head = lambda hidden: (seen.append(len(hidden)), head(hidden))[1]
@@ -121,7 +122,7 @@ def test_the_head_sees_no_image_slots(experts: str) -> None:
     images = sum(len(one.images) for one in samples)
     assert seen == [batch.ids_BL.numel() - images * (config.span_size - 1)]
     logits = head_loss(model, batch)
-    torch.testing.assert_close((total / count), logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(total / count, logits, **CLOSE)
 
 
 def head_loss(model: CogVLM, batch: Batch) -> Tensor:
@@ -130,8 +131,9 @@ def head_loss(model: CogVLM, batch: Batch) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, batch.labels_BL[:, 1:].flatten())
 
 
+@in_float64()
 def test_skipping_unused_outputs_changes_no_number() -> None:
-    whole, skipping = built(tiny(skip_unused=False)), built(tiny())
+    whole, skipping = built(tiny(skip_unused=False)).double(), built(tiny()).double()
     batch = collate([[one] for one in mixed(tiny())], tiny())
     for model in (whole, skipping):
         total, count = model.loss(batch)
@@ -139,7 +141,7 @@ def test_skipping_unused_outputs_changes_no_number() -> None:
     assert whole.loss(batch)[0].equal(skipping.loss(batch)[0])
     pairs = zip(whole.named_parameters(), skipping.named_parameters(), strict=True)
     for (name, first), (_, second) in pairs:
-        torch.testing.assert_close(first.grad, second.grad, rtol=0, atol=1e-7, msg=name)
+        torch.testing.assert_close(first.grad, second.grad, **CLOSE, msg=name)
 
 
 def test_frozen_language_weights_cost_no_gradient() -> None:
@@ -153,15 +155,18 @@ def test_frozen_language_weights_cost_no_gradient() -> None:
     ]
 
 
+@in_float64()
+@torch.no_grad()
 def test_experts_start_as_copies_and_lora_as_nothing() -> None:
     samples = mixed(tiny())
-    plain = init.build(tiny(expert=Expert(layers="none")))
+    plain = init.build(tiny(expert=Expert(layers="none")), dtype=torch.float64)
     expected = logits_alone(plain, samples)
     for expert in (Expert(), Expert(layers=2), Expert(kind="lora", rank=4)):
-        actual = logits_alone(init.build(tiny(expert=expert)), samples)
+        actual = logits_alone(init.build(tiny(expert=expert), dtype=torch.float64), samples)
         for ours, theirs in zip(actual, expected, strict=True):
             torch.testing.assert_close(ours, theirs, **CLOSE)
-    random = logits_alone(init.build(tiny(expert=Expert(init="random"))), samples)
+    config = tiny(expert=Expert(init="random"))
+    random = logits_alone(init.build(config, dtype=torch.float64), samples)
     assert not torch.allclose(random[1], expected[1], atol=1e-3)
 
 
@@ -202,13 +207,14 @@ def test_dropout_acts_in_training_only() -> None:
     assert not model(batch).equal(model(batch))
 
 
+@in_float64()
 def test_image_loss_is_zero_for_a_perfect_guess() -> None:
     config = tiny(loss=Loss(image_ssl=1.0))
     head = built(config).image_head
     features = torch.randn(2, 16, config.vision.width)
     head.proj = torch.nn.Identity()
     hidden = torch.cat([features, torch.randn(2, 2, config.vision.width)], dim=1)
-    torch.testing.assert_close(head(hidden, features), torch.tensor(0.0), rtol=0, atol=1e-6)
+    torch.testing.assert_close(head(hidden, features), torch.tensor(0.0), **CLOSE)
     assert head(hidden.roll(1, dims=1), features) > 0.5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from helpers.cogvlm.tiny_models import IMAGE, built, sample, tiny
+from helpers.floats import CLOSE, in_float64
 
 from cogvlm.model.config import Rope
 from cogvlm.model.layout import collate
@@ -34,6 +35,7 @@ def test_the_setting_decides_the_precision() -> None:
     assert dtypes == {"fp32": torch.float32, "checkpoint": torch.bfloat16}
 
 
+@in_float64()
 def test_scores_depend_on_the_distance_only() -> None:
     for rope in (Rope(), Rope(interleaved=True), Rope(fraction=0.5, interleaved=True)):
         config = tiny(rope=rope)
@@ -46,7 +48,7 @@ def test_scores_depend_on_the_distance_only() -> None:
                 for at, x in enumerate((q, k))
             ]
             scores.append((turned[0] * turned[1]).sum())
-        torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(scores[0], scores[1], **CLOSE)
 
 
 def test_what_does_not_rotate_stays() -> None:

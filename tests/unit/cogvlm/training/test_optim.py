@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.cogvlm.tiny_models import IMAGE, built, sample, tiny
+from helpers.floats import CLOSE, in_float64
 
 from cogvlm.model import lora
 from cogvlm.model.config import Loss
@@ -70,7 +71,7 @@ def test_with_the_image_loss_every_matrix_decays() -> None:
 
 
 def test_the_average_warms_up_and_can_stand_in() -> None:
-    model = built(tiny())
+    model = built(tiny()).double()
     average = optim.Average(model, decay=0.9)
     start = {name: each.detach().clone() for name, each in model.named_parameters()}
     with torch.no_grad():
@@ -78,32 +79,33 @@ def test_the_average_warms_up_and_can_stand_in() -> None:
             parameter += 1
     average.update(model, updates=1)  # decay (1 + 1) / (10 + 1)
     for name, before in start.items():
-        torch.testing.assert_close(average.weights[name], before + 9 / 11)
+        torch.testing.assert_close(average.weights[name], before + 9 / 11, **CLOSE)
     with average.in_place_of(model):
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(parameter.detach(), start[name] + 9 / 11)
+            torch.testing.assert_close(parameter.detach(), start[name] + 9 / 11, **CLOSE)
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.detach(), start[name] + 1)
+        torch.testing.assert_close(parameter.detach(), start[name] + 1, **CLOSE)
 
 
 def test_a_long_average_reaches_its_decay() -> None:
-    model = built(tiny())
+    model = built(tiny()).double()
     average = optim.Average(model, decay=0.5)
     before = average.weights["lm_head.weight"].clone()
     with torch.no_grad():
         model.lm_head.weight.zero_()  # type: ignore[union-attr]
     average.update(model, updates=10_000)
-    torch.testing.assert_close(average.weights["lm_head.weight"], before / 2)
+    torch.testing.assert_close(average.weights["lm_head.weight"], before / 2, **CLOSE)
 
 
 def test_no_decay_means_no_average() -> None:
     assert optim.Average(built(tiny()), decay=0.0).weights == {}
 
 
+@in_float64()
 def test_low_rank_differences_begin_at_zero_and_merge_to_the_same_model() -> None:
     config = tiny()
     batch = collate([[sample(config, [3, IMAGE, 5])]], config)
-    model = built(config)
+    model = built(config).double()
     plain = model(batch)
     names = lora.attach(model, rank=4, alpha=8, targets="language_expert_|vision_mlp")
     init_differences(model, seed=0)
@@ -117,7 +119,7 @@ def test_low_rank_differences_begin_at_zero_and_merge_to_the_same_model() -> Non
     changed = model(batch)
     assert (changed - plain).abs().max() > 1e-3
     lora.merge(model)
-    torch.testing.assert_close(model(batch), changed, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model(batch), changed, **CLOSE)
     assert {name for name, _ in model.named_parameters()} == {
         name for name, _ in built(config).named_parameters()
     }
