@@ -59,6 +59,7 @@ RULES = {
             "grounding.detectors.forms as forms; assert forms.detector_forms()",
             "cogvlm.model.registry as registry; assert registry.TOWERS and registry.TEMPLATES",
             "cogvlm.model.presets as presets; assert presets.PRESETS",
+            "cogvlm.data.tasks as tasks; assert tasks.TASKS",
         ),
     ),
     "formats are listed without pictures": (
