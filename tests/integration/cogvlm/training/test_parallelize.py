@@ -76,7 +76,7 @@ def test_a_spread_out_model_computes_what_the_plain_one_does(
         losses, gradients = losses_and_gradients(model)
     assert gradients.keys() == plain[1].keys()
     assert_as_exact(losses, plain[0], exact[0])
-    assert_as_exact(gradients, plain[1], exact[1], most=1e-4)
+    assert_as_exact(gradients, plain[1], exact[1], most=1e-3)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert (graphs > 0) == compile
 
