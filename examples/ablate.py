@@ -1,19 +1,19 @@
-"""`make learn-ablate`: what experts, and what our rules, are worth on rendered scenes.
+"""`make learn-ablate`: what experts and filter rules are worth on rendered scenes.
 
     python -m examples.ablate [--steps N] [--samples N] [--seeds N] [--output FOLDER] [--only ARM,…]
 
 Every arm is a training of the small model of `examples.learn`, measured on the same unseen scenes
-with their true boxes (three shapes: on unseen scenes with three). The noisy data have wrong
-captions, missed and shifted boxes and ambiguous pairs (`examples.noise`). "noisy" takes all of it;
-"noisy + rules" is a web of the same kind through the filters of the `cogvlm` preset, the score
-threshold and the ambiguity rules. How much of the loss that wins back is what the rules are worth.
+with their true boxes (the arm "three shapes" on unseen scenes with three). The noisy data have
+wrong captions, missed and shifted boxes and ambiguous pairs (`examples.noise`). "noisy" uses all of
+them; "noisy + rules" passes a web of the same kind through the filters of the `cogvlm` preset, the
+score threshold and the ambiguity rules. The rules are worth what they recover of the lost accuracy.
 
-All arms learn from as many samples, of which each gives a question: the web has more rows than
-anybody trains on, so a larger web makes up for what the rules leave out. "rules on the same web"
-goes without: it has what the rules leave of as many rows as "noisy" was made of.
+All arms learn from the same number of samples, each of which gives a question: the web has more
+rows than anybody trains on, so a larger web makes up for what the rules drop. "rules on the same
+web" has no such compensation: it learns from what the rules keep of as many rows as "noisy" was
+made of.
 
-The order of the arms is printed as measured. No time bar: about 18 minutes a training on one core,
-as many trainings at a time as there are cores.
+A training takes about 18 minutes on one core; as many run at a time as there are cores.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from pathlib import Path
 from statistics import fmean
 
 from cogvlm.training.watch import read_log
-from examples import asked, demo_spacy, noise, pointing
+from examples import demo_spacy, noise, pointing, questions
 from examples.arms import ARMS, DATA, Arm, three_shapes
 from examples.corpus import fresh_folder, run_command, say
 from examples.noise import Noisy
 from examples.pointing import Training, small_scene
 from pipelines.harness.options import positive
 
-_GOAL = 0.5  # share of the loss that the rules win back
+_GOAL = 0.5  # share of the lost accuracy that the rules should recover
 # The two-box rule would take more samples from the noisy arms than from the clean ones.
 _ANY_SHARE = "--two_box_share 1/100"
 _Web = Mapping[int, Noisy]
@@ -45,7 +45,7 @@ _Web = Mapping[int, Noisy]
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a training."""
+    """The result of a training."""
 
     arm: str
     seed: int
@@ -58,17 +58,24 @@ class Measured:
 
 
 def main() -> int:
-    """Run the arms; returns 0 where all of them ran, whatever they measured."""
+    """Run the arms; returns 0 if all of them ran, whatever they measured."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.ablate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--steps", type=positive, default=3000, help="of each training (default 3000)")
-    add("--samples", type=positive, default=16_000, help="of each arm (default 16,000)")
-    add("--seeds", type=positive, default=2, help="of the arms that differ little (default 2)")
-    add("--output", type=Path, default=Path("ablate-out"), help="is emptied (default ablate-out)")
+    add("--steps", type=positive, default=3000, help="steps of each training (default 3000)")
+    add("--samples", type=positive, default=16_000, help="samples of each arm (default 16,000)")
+    add(
+        "--seeds", type=positive, default=2, help="seeds of the arms that differ little (default 2)"
+    )
+    add(
+        "--output",
+        type=Path,
+        default=Path("ablate-out"),
+        help="folder for everything; it is emptied first (default ablate-out)",
+    )
     add("--only", help="arms, separated by commas; default: all of them")
     options = parser.parse_args()
     arms = _chosen(parser, options.only)
@@ -90,31 +97,31 @@ def main() -> int:
 
 
 def table(results: Sequence[Measured]) -> list[str]:
-    """Return the arms side by side, means over seeds, and what the rules won back."""
+    """Return a table of the arms, with means over seeds, and what the rules recovered."""
     by_arm: dict[str, list[Measured]] = {}
-    for each in results:
-        by_arm.setdefault(each.arm, []).append(each)
-    told = [f"{'arm':<24}{'samples':>9}{'loss':>8}{'accuracy@0.5':>14}{'questions':>11}  by seed"]
+    for result in results:
+        by_arm.setdefault(result.arm, []).append(result)
+    lines = [f"{'arm':<24}{'samples':>9}{'loss':>8}{'accuracy@0.5':>14}{'questions':>11}  by seed"]
     accuracy: dict[str, float] = {}
-    for name, found in by_arm.items():
-        accuracy[name] = fmean(each.accuracy for each in found)
-        told.append(
-            f"{name:<24}{found[0].samples:>9,}{fmean(each.loss for each in found):>8.3f}"
-            f"{accuracy[name]:>14.3f}{found[0].questions:>11,}  "
-            + " ".join(f"{each.accuracy:.3f}" for each in found)
+    for name, seeds in by_arm.items():
+        accuracy[name] = fmean(seed.accuracy for seed in seeds)
+        lines.append(
+            f"{name:<24}{seeds[0].samples:>9,}{fmean(seed.loss for seed in seeds):>8.3f}"
+            f"{accuracy[name]:>14.3f}{seeds[0].questions:>11,}  "
+            + " ".join(f"{seed.accuracy:.3f}" for seed in seeds)
         )
-    return told + _won_back(accuracy)
+    return lines + _recovered(accuracy)
 
 
-def _won_back(accuracy: Mapping[str, float]) -> list[str]:
+def _recovered(accuracy: Mapping[str, float]) -> list[str]:
     if not {"experts", "noisy"} <= accuracy.keys():
         return []
     lost = accuracy["experts"] - accuracy["noisy"]
-    told = [f"noise took {lost:.3f} of the accuracy; the goal is to win back {_GOAL:.0%}"]
+    lines = [f"noise cost {lost:.3f} of the accuracy; the goal is to recover {_GOAL:.0%}"]
     for name in [arm.name for arm in ARMS if arm.data == "ruled" and arm.name in accuracy]:
-        won = accuracy[name] - accuracy["noisy"]
-        told.append(f"{name}: {won:.3f}" + (f", {won / lost:.0%}" if lost > 0 else ""))
-    return told
+        gain = accuracy[name] - accuracy["noisy"]
+        lines.append(f"{name}: {gain:.3f}" + (f", {gain / lost:.0%}" if lost > 0 else ""))
+    return lines
 
 
 def _chosen(parser: argparse.ArgumentParser, only: str | None) -> list[Arm]:
@@ -130,22 +137,22 @@ def _rows(data: str, samples: int) -> int:
 
 
 def _held_out(out: Path, webs: Iterable[_Web]) -> None:
-    seen = [each.scene for web in webs for each in web.values()]
+    seen = [made.scene for web in webs for made in web.values()]
     for folder, make in (("held-out", small_scene), ("held-out-three", three_shapes)):
         pointing.write_held_out(pointing.unseen(make, seen), out / folder)
 
 
 def _write(name: str, web: _Web, out: Path, model: Path) -> int:
-    """Take a web through filter and grounding."""
+    """Run the filter and the grounding job on a web."""
     data = DATA[name]
-    planted = ", ".join(f"{what} {share:.1%}" for what, share in noise.shares(web).items())
-    say(f"{name}: {len(web):,} scenes; {planted}")
+    wrong = ", ".join(f"{kind} {share:.1%}" for kind, share in noise.shares(web).items())
+    say(f"{name}: {len(web):,} scenes; {wrong}")
     out.mkdir()
     detector = noise.write_detector(web.values(), out / "detector.jsonl")
     code = pointing.filter_scenes(
-        {number: each.scene for number, each in web.items()},
+        {number: made.scene for number, made in web.items()},
         out,
-        captions={number: each.caption for number, each in web.items()},
+        captions={number: made.caption for number, made in web.items()},
         flags=f"--preset {data.preset}",
     )
     flags = (f"--detector {detector}", f"--spacy_model {model}", _ANY_SHARE, data.ground)
@@ -156,27 +163,27 @@ def _write(name: str, web: _Web, out: Path, model: Path) -> int:
 
 
 def _of_equal_size(arms: Sequence[Arm], out: Path, samples: int) -> dict[str, Path]:
-    """Return what each arm learns from: a selection of so many samples that give a question.
+    """Return what each arm learns from: a selection of samples that give a question.
 
-    Where a web gives fewer than wanted, all arms get as few.
+    If a web gives fewer than wanted, all arms get that number.
     """
     keys = {
-        name: asked.keys(out / name / "grounded", keep_ambiguous=DATA[name].keep_ambiguous)
+        name: questions.keys(out / name / "grounded", keep_ambiguous=DATA[name].keep_ambiguous)
         for name in dict.fromkeys(arm.data for arm in arms)
     }
-    most = min(samples, *(len(each) for each in keys.values()))
+    most = min(samples, *(len(web_keys) for web_keys in keys.values()))
     data = {}
     for arm in arms:
         share = DATA[arm.rows_of].rows / DATA[arm.data].rows if arm.rows_of else 1
         wanted = keys[arm.data][: min(most, round(share * len(keys[arm.data])))]
-        data[arm.name] = asked.select(out / arm.data / "grounded", _file_name(arm), wanted)
+        data[arm.name] = questions.select(out / arm.data / "grounded", _file_name(arm), wanted)
     return data
 
 
 def _train(
     trainings: Sequence[tuple[Arm, int]], data: Mapping[str, Path], out: Path, steps: int
 ) -> int:
-    """Train and ask, as many at a time as there are cores: small steps do not share out well."""
+    """Train and evaluate, one process per core: small steps do not parallelise well."""
     cores = os.cpu_count() or 1
     jobs = min(cores, len(trainings))
 
@@ -200,7 +207,7 @@ def _train(
 def _measure(
     arm: Arm, seed: int, data: Path, out: Path, *, steps: int, threads: int
 ) -> Measured | None:
-    """Train an arm and ask it; None where a command failed, which has said why."""
+    """Train and evaluate an arm; None if a command failed, which has printed why."""
     started = time.monotonic()
     training = Training(
         data=data,

@@ -1,4 +1,4 @@
-"""What `examples.ablate` compares: webs of scenes, what is kept of each, and who learns from it."""
+"""What `examples.ablate` compares: webs of scenes, how each is filtered, and which arm uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Data:
     """A web of scenes and how it is filtered and grounded."""
 
     make: Callable[[int], Noisy]
-    rows: float  # of metadata for each sample that is wanted, a little more than get through
+    rows: float  # of metadata per wanted sample, a few more than needed
     preset: str = "cogvlm"
     ground: str = ""  # settings of the grounding job
     keep_ambiguous: bool = False
@@ -28,11 +28,11 @@ class Arm:
 
     name: str
     data: str
-    rows_of: str = ""  # data whose number of rows it has; "": as many as it takes
+    rows_of: str = ""  # data whose number of rows it has; "": as many as needed
     override: str = ""  # of model settings
     flags: str = ""
     held_out: str = "held-out"
-    repeated: bool = False  # trained with every seed, others with the first
+    repeated: bool = False  # trained with every seed; the others only with the first
 
 
 def three_shapes(number: int) -> Scene:
@@ -54,7 +54,7 @@ DATA = {
         make=noise.noisy,
         rows=1.1,
         preset="none",
-        ground="--score_threshold 0.2",  # the floor under which no box was recorded
+        ground="--score_threshold 0.2",  # the floor below which no box was recorded
         keep_ambiguous=True,
     ),
     "ruled": Data(make=noise.noisy, rows=1.7),
@@ -67,7 +67,7 @@ ARMS = (
     Arm(name="noisy + rules", data="ruled", repeated=True),
     Arm(name="rules on the same web", data="ruled", rows_of="noisy", repeated=True),
     Arm(name="no experts", data="clean", override=_NO_EXPERTS, repeated=True),
-    # The language model and the tower stay as they were drawn: there are no weights to start from.
+    # The language model and the tower stay as initialised: there are no weights to start from.
     Arm(name="adapter only", data="clean", override=_NO_EXPERTS, flags="--trains adapter boi_eoi"),
     Arm(name="three shapes", data="three", held_out="held-out-three"),
 )

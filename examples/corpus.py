@@ -1,4 +1,4 @@
-"""What the examples share: rows of metadata in the making, and the jobs as commands."""
+"""What the examples share: tables of metadata, and how to run a job as a command."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-_MARK = ".groundwork-example"  # in a folder that may be emptied
+_MARK = ".groundwork-example"  # marks a folder that may be emptied
 SAFE_SCORES = {"punsafe": 0.03, "pwatermark": 0.2, "similarity": 0.31}
 
 
 @dataclass
 class Corpus:
-    """Metadata rows in the making, and how many must end where."""
+    """Rows of metadata, and how many must get which outcome."""
 
     base: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     expected: dict[str, int] = field(default_factory=dict)
 
-    def add(self, path: str, caption: str | None, ends: str, **columns: Any) -> None:
-        """Add a row that must end under the name `ends`."""
+    def add(self, path: str, caption: str | None, outcome: str, **columns: Any) -> None:
+        """Add a row that must get this outcome, `sample` or a reason."""
         url = path if "://" in path or not path.startswith("/") else self.base + path
         size = {"WIDTH": 320, "HEIGHT": 240}
         self.rows.append({"URL": url, "TEXT": caption, **size, **SAFE_SCORES, **columns})
-        self.expected[ends] = self.expected.get(ends, 0) + 1
+        self.expected[outcome] = self.expected.get(outcome, 0) + 1
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
-    """Return an image as a file of a kind that Pillow names."""
+    """Return an image encoded in one of Pillow's formats."""
     buffer = io.BytesIO()
     image.save(buffer, kind)
     return buffer.getvalue()
 
 
 def write_metadata(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows as LAION publishes them, in two files and no particular order."""
+    """Write rows as LAION publishes them, shuffled, in two files."""
     folder.mkdir(parents=True, exist_ok=True)
     schema = pa.schema(
         [("URL", pa.string()), ("TEXT", pa.string()), ("WIDTH", pa.int32()), ("HEIGHT", pa.int32())]
@@ -59,20 +59,20 @@ def write_metadata(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def fresh_folder(folder: Path) -> None:
-    """Empty the folder of an earlier run of the examples, or make it.
+    """Empty the folder of an earlier run of the examples, or create it.
 
     Raises:
-        SystemExit: It holds something else, which is left alone.
+        SystemExit: It holds other files, which are left alone.
     """
     if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
-        sys.exit(f"{folder} holds something that is not of the examples; give another --output")
+        sys.exit(f"{folder} holds files that the examples did not write; give another --output")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / _MARK).touch()
 
 
 def run_command(command: str, *, threads: int | None = None) -> int:
-    """Run `python -m …`, on so many threads if given, and return its exit code."""
+    """Run `python -m …`, with a number of threads if given, and return its exit code."""
     say(f"$ python -m {command}")
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     arguments = [sys.executable, "-m", *shlex.split(command)]
@@ -80,6 +80,6 @@ def run_command(command: str, *, threads: int | None = None) -> int:
 
 
 def say(*lines: str) -> None:
-    """Print lines at once: commands print between ours."""
+    """Print lines without delay, since commands print between them."""
     sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()

@@ -1,9 +1,9 @@
 """What the recipes cost at paper scale: `python -m examples.costs`.
 
-Goes in: the size of each corpus, the rates below, assumptions that you can change. Comes out: CPU
-hours, requests a second, storage and GPU hours. What was measured was measured on two shared cores
-(`benchmarks/results/`), so read CPU times as right to a quarter. No GPU was at hand: GPU hours are
-FLOPs over an assumed share of an H100's peak.
+Goes in: the size of each corpus, the rates below, and assumptions that you can change. Comes out:
+CPU hours, requests per second, storage and GPU hours. The rates were measured on two shared cores
+(`benchmarks/results/`), so CPU times are accurate to about a quarter. GPU hours are estimates,
+since no GPU was available: FLOPs over an assumed share of an H100's peak.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from cogvlm.training.presets import recipe
 
 # Measured.
 FILTER_ROWS_PER_CPU_S = 135_000
-MIX_CPU_US_PER_ROW = 4.7 + 3.1  # the work itself, and loading the segments of 5,400 parts
-FETCH_CPU_MS = 10.4 + 1.2  # to 256 px with Pillow (torch: 5.6), and a TLS handshake
+MIX_CPU_US_PER_ROW = 4.7 + 3.1  # the work itself, plus loading the segments of 5,400 parts
+FETCH_CPU_MS = 10.4 + 1.2  # to 256 px with Pillow (torch: 5.6), plus a TLS handshake
 PHRASES_PER_CPU_S = 1_157
 STORED_KB = {"stage1": 43, "stage2": 149, "ground": 160}  # COCO's photos
 
@@ -38,7 +38,7 @@ class Corpus:
     name: str
     rows: int
     store: str = "stage1"
-    phrases: bool = False  # noun phrases and boxes as well
+    phrases: bool = False  # with noun phrases and boxes
 
 
 CORPORA = (
@@ -61,9 +61,9 @@ _TEXT_TOKENS = 64  # of a sample, besides its images
 
 @dataclass(frozen=True, kw_only=True)
 class Assumed:
-    """What nobody can know before the job has run."""
+    """What is not known before the job has run."""
 
-    kept: float = 0.8  # share of the rows that filters and deduplication leave
+    kept: float = 0.8  # share of the rows left after filters and deduplication
     alive: float = 0.7  # share of the planned URLs that still give an image
     days: float = 7.0  # for the fetch
     mfu: float = 0.4  # share of the GPU's peak in training
@@ -82,8 +82,8 @@ def main() -> int:
     values = vars(parser.parse_args())
     for name, value in values.items():
         if not 0 < value <= (1e4 if name == "days" else 1):
-            parser.error(f"--{name} {value:g} must be above 0" + ("" if name == "days" else
-                         " and at most 1"))  # fmt: skip
+            most = "" if name == "days" else " and at most 1"
+            parser.error(f"--{name} {value:g} must be above 0{most}")
     sys.stdout.writelines(f"{line}\n" for line in tables(Assumed(**values)))
     return 0
 
@@ -127,11 +127,11 @@ def _training_row(name: str, training: str, model: str, assumed: Assumed) -> str
     config: TrainConfig = recipe(training).config
     steps = config.steps // 2 if "half" in name else config.steps
     samples = steps * config.global_batch
-    each = flops.count(
+    per_sample = flops.count(
         preset(model), images=1, text_tokens=_TEXT_TOKENS, trained=config.trains
     ).total
-    hours = samples * each / (GPUS[GPU].peak * assumed.mfu) / 3600
-    return _row(name, f"{samples / 1e6:,.1f} M", f"{each / 1e12:.1f}", f"{hours:,.0f}")
+    hours = samples * per_sample / (GPUS[GPU].peak * assumed.mfu) / 3600
+    return _row(name, f"{samples / 1e6:,.1f} M", f"{per_sample / 1e12:.1f}", f"{hours:,.0f}")
 
 
 def _row(*cells: str) -> str:

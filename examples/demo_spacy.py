@@ -1,13 +1,13 @@
-"""A small spaCy pipeline for the captions of the rendered scenes: made here, in seconds, offline.
+"""A small spaCy pipeline for the captions of the rendered scenes, built in seconds, offline.
 
     python -m examples.demo_spacy FOLDER
 
-Goes in: nothing but the grammar of `examples.scenes`. Comes out: a directory that any spaCy loads,
-because it holds components of spaCy only: an attribute ruler that knows the words, and a tiny
-parser trained on the grammar with a fixed seed. Code of ours in the pipeline would have to be
-imported by every worker before it loads the directory.
+Goes in: only the grammar of `examples.scenes`. Comes out: a directory that any spaCy can load,
+because it holds only spaCy's own components: an attribute ruler that knows the words, and a tiny
+parser trained on the grammar with a fixed seed. Every worker would have to import custom components
+before it loads the directory.
 
-It reads these captions and no others. A real run names a real model.
+The pipeline parses these captions and no others. A real run needs a real model.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _arcs(words: list[str]) -> Iterator[tuple[int, tuple[int, str]]]:
     """Yield (word, (head, label)) for a caption of the grammar.
 
     The first shape is the root, and where it is drawn belongs to it; the number of the scene is a
-    sentence of its own, so that no expression runs into it.
+    separate sentence, so that no expression includes it.
     """
     nouns = [i for i, word in enumerate(words) if word in _NOUNS]
     root, last = nouns[0], nouns[-1]
@@ -147,7 +147,7 @@ def _arcs(words: list[str]) -> Iterator[tuple[int, tuple[int, str]]]:
 
 
 def main() -> None:
-    """Build the pipeline into the folder that was named."""
+    """Build the pipeline into the given folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     sys.stdout.write(f"{build(parser.parse_args().folder)}\n")

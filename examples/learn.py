@@ -1,11 +1,11 @@
-"""`make learn`: does a small CogVLM learn to point at things, by the whole path?
+"""`make learn`: does a small CogVLM learn to point at things, on data from the real jobs?
 
     python -m examples.learn [--seed N] [--steps N] [--output FOLDER]
 
 Rendered scenes with one or two coloured shapes go through the filter job, the grounding job and the
-trainer; a debug-sized CogVLM with visual experts then answers "Where is …?" about scenes that it
-never saw. Passed when at least half of its boxes overlap the truth by half, and before training at
-most one of twenty did. No network; under twenty minutes on two cores.
+trainer. A debug-sized CogVLM with visual experts then answers "Where is …?" about unseen scenes.
+The command passes if at least half of its boxes overlap the truth by half, and at most one in
+twenty did before training. It needs no network and takes under twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -25,22 +25,27 @@ BAR, BAR_BEFORE = 0.5, 0.05
 
 
 def main() -> int:
-    """Run the proof; returns 0 where the bar is reached."""
+    """Train and evaluate; returns 0 if the bar is reached."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.learn",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--seed", type=natural, default=0, help="of the training (default 0)")
-    add("--steps", type=positive, default=3000, help="of the training (default 3000)")
+    add("--seed", type=natural, default=0, help="seed of the training (default 0)")
+    add("--steps", type=positive, default=3000, help="training steps (default 3000)")
     add(
         "--scenes",
         type=positive,
         default=NUM_SCENES,
-        help=f"to learn from (default {NUM_SCENES:,})",
+        help=f"scenes to learn from (default {NUM_SCENES:,})",
     )
-    add("--output", type=Path, default=Path("learn-out"), help="is emptied (default learn-out)")
+    add(
+        "--output",
+        type=Path,
+        default=Path("learn-out"),
+        help="folder for everything; it is emptied first (default learn-out)",
+    )
     options = parser.parse_args()
     out: Path = options.output
     started = time.monotonic()
@@ -61,7 +66,7 @@ def main() -> int:
 def _data(out: Path, num_scenes: int) -> int:
     code = pointing.filter_scenes({seed: small_scene(seed) for seed in range(num_scenes)}, out)
     model = demo_spacy.build(out / "spacy")
-    # Half of the scenes hold one shape: without them the first thousand steps learn nothing.
+    # Half of the scenes have one shape: without those the first thousand steps learn nothing.
     flags = ("--detector blobs", f"--spacy_model {model}", "--two_box_share 1/4")
     return code or pointing.ground(out, flags)
 
@@ -74,11 +79,10 @@ def _train(training: Training) -> int:
 
 def _verdict(before: Report, after: Report, steps: int, minutes: float) -> int:
     passed = after.accuracy >= BAR and before.accuracy <= BAR_BEFORE
-    chance = ", ".join(f"{name.replace('_', ' ')} {share:.3f}" for name, share in
-                       after.chance.items())  # fmt: skip
+    chance = [f"{name.replace('_', ' ')} {share:.3f}" for name, share in after.chance.items()]
     say(
-        f"REC accuracy@0.5 on {after.questions} shapes of unseen scenes: {before.accuracy:.3f} "
-        f"before training, {after.accuracy:.3f} after {steps} steps; chance: {chance}",
+        f"REC accuracy@0.5 on {after.questions} shapes in unseen scenes: {before.accuracy:.3f} "
+        f"before training, {after.accuracy:.3f} after {steps} steps; chance: {', '.join(chance)}",
         f"bar: at least {BAR} after, at most {BAR_BEFORE} before; {minutes:.1f} minutes: "
         f"{'passed' if passed else 'NOT PASSED'}",
     )

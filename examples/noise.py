@@ -1,7 +1,7 @@
-"""Planted noise: scenes whose captions and boxes are wrong in known shares, as on the web.
+"""Injected noise: scenes whose captions and boxes are wrong at known rates, as on the web.
 
-Goes in: a number. Comes out: a scene, what the metadata says of it, and what a detector would
-answer, with scores that are lower where it is wrong, but not always.
+Goes in: a number. Comes out: a scene, its caption in the metadata, and the answer of a detector,
+whose scores are usually lower where it is wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RIGHT, _OFF, _FALSE = (0.80, 0.07), (0.58, 0.08), (0.50, 0.10)
 
 @dataclass(frozen=True)
 class Noisy:
-    """A scene and what is said of it."""
+    """A scene, its caption and its boxes, either of which may be wrong."""
 
     scene: Scene
     caption: str
@@ -33,61 +33,63 @@ class Noisy:
 
 
 def noisy(number: int) -> Noisy:
-    """Return a scene with one or two shapes, and noise in the shares above."""
+    """Return a scene with one or two shapes, with noise at the rates above."""
     dice = random.Random(f"noise {number}")
     seen = small_scene(number, twins=TWINS)
     if dice.random() < WRONG_CAPTIONS:
         return _with_another_caption(dice, number, seen)
-    boxes = [_found_box(dice, shape) for shape in seen.shapes]
-    return _told(seen, seen.caption, seen.shapes, boxes)
+    boxes = [_detected(dice, shape) for shape in seen.shapes]
+    return _with_boxes(seen, seen.caption, seen.shapes, boxes)
 
 
 def truth(seen: Scene) -> Noisy:
-    """Return a scene about which nothing is wrong."""
-    return _told(seen, seen.caption, seen.shapes, [_box(shape, 0.99) for shape in seen.shapes])
+    """Return a scene without noise."""
+    return _with_boxes(
+        seen, seen.caption, seen.shapes, [_box(shape, 0.99) for shape in seen.shapes]
+    )
 
 
 def _with_another_caption(dice: random.Random, number: int, seen: Scene) -> Noisy:
-    """Return a scene with the caption of another, the number excepted: captions are unique."""
+    """Return a scene with another scene's caption but its own number: captions are unique."""
     other = number + 10_000_000
-    said = small_scene(other)
-    caption = said.caption.replace(f"scene {other}", f"scene {number}")
+    described = small_scene(other)
+    caption = described.caption.replace(f"scene {other}", f"scene {number}")
     caption += f" IMG_{number:05d}.jpg" if dice.random() < 0.5 else ""
-    # A detector takes other shapes for what is not there.
-    boxes = [_box(dice.choice(seen.shapes), dice.gauss(*_FALSE)) for _ in said.shapes]
-    return _told(seen, caption, said.shapes, boxes)
+    # A detector that looks for what is not there answers with another shape.
+    boxes = [_box(dice.choice(seen.shapes), dice.gauss(*_FALSE)) for _ in described.shapes]
+    return _with_boxes(seen, caption, described.shapes, boxes)
 
 
-def _told(
-    seen: Scene, caption: str, said: Sequence[Shape], boxes: Sequence[oracle.Box | None]
+def _with_boxes(
+    seen: Scene, caption: str, named: Sequence[Shape], boxes: Sequence[oracle.Box | None]
 ) -> Noisy:
     spans: dict[tuple[int, int], tuple[oracle.Box, ...]] = {}
-    for shape, box in zip(said, boxes, strict=True):
+    for shape, box in zip(named, boxes, strict=True):
         start = caption.index(shape.phrase)
         spans[start, start + len(shape.phrase)] = (box,) if box else ()
     return Noisy(seen, caption, oracle.Annotated(caption=caption, spans=spans))
 
 
 def write_detector(made: Iterable[Noisy], file: Path) -> str:
-    """Write what the detector answers; returns its name for `--detector`."""
-    oracle.write(file, (each.line for each in made))
+    """Write the detector's answers; returns its name for `--detector`."""
+    oracle.write(file, (item.line for item in made))
     return f"oracle:{file}"
 
 
 def shares(made: Mapping[int, Noisy]) -> dict[str, float]:
-    """Return which shares of what was made are wrong, as planted."""
-    right = [each for each in made.values() if each.caption == each.scene.caption]
-    boxes = [box for each in right for box in each.line.spans.values()]
-    pairs = [each for each in made.values() if len(each.scene.shapes) == 2]
+    """Return which shares of the scenes are wrong."""
+    right = [item for item in made.values() if item.caption == item.scene.caption]
+    boxes = [box for item in right for box in item.line.spans.values()]
+    pairs = [item for item in made.values() if len(item.scene.shapes) == 2]
     return {
         "wrong captions": 1 - len(right) / len(made),
         "missed boxes": sum(not box for box in boxes) / len(boxes),
-        "ambiguous pairs": sum(each.scene.shapes[1].is_twin for each in pairs) / max(1, len(pairs)),
+        "ambiguous pairs": sum(pair.scene.shapes[1].is_twin for pair in pairs) / max(1, len(pairs)),
     }
 
 
-def _found_box(dice: random.Random, shape: Shape) -> oracle.Box | None:
-    """Return the box of a shape that the caption names."""
+def _detected(dice: random.Random, shape: Shape) -> oracle.Box | None:
+    """Return what the detector answers for a shape that the caption names."""
     drawn = dice.random()
     if drawn < MISSED:
         return None
@@ -107,4 +109,4 @@ def _box(shape: Shape, score: float, right_px: float = 0, down_px: float = 0) ->
         (x1 + right_px) / width,
         (y1 + down_px) / height,
     )
-    return (*(min(1.0, max(0.0, each)) for each in corners), min(0.99, max(0.21, score)))
+    return (*(min(1.0, max(0.0, corner)) for corner in corners), min(0.99, max(0.21, score)))

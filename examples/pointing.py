@@ -1,7 +1,7 @@
-"""A small CogVLM that learns where things are: its size, its data, its training, its measure.
+"""A small CogVLM that learns where things are: its size, data, training and evaluation.
 
-What the demo, the learning proof and its ablations share. Everything goes through the commands
-that a large run uses.
+The demo, the learning proof and its ablations share this. Everything goes through the same commands
+as a large run.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from grounding.annotated.annotations import Annotated, AnnotatedPhrase, write_sh
 from shards.image import StoreSpec
 
 SIDE = 64  # pixels of the model's input
-SCENE_PX = (96, 96)  # of scenes made for it: in smaller JPEGs the toy detector doubts its triangles
+SCENE_PX = (96, 96)  # of its scenes: in smaller JPEGs the toy detector is unsure of triangles
 VOCABULARY = 400  # tokens
 
-# 2.4 M parameters: what two cores can train in minutes. Patches of 16 px, so an image is 18 tokens.
+# 2.4 M parameters, which two cores train in minutes. With patches of 16 px an image is 18 tokens.
 MODEL = (
     f"vocab_size={VOCABULARY} hidden_size=128 num_layers=4 head_size=32 mlp_size=352"
     f" projector.mlp_size=352 vision.image_size={SIDE} vision.patch_size=16 vision.width=128"
     " vision.num_layers=3 vision.mlp_size=352"
 )
 RESULTS = "evaluation.json"
-"""What `evaluate` writes into a training run's folder."""
+"""The file that `evaluate` writes into a training run's folder."""
 
 _FIRST_UNSEEN = 1_000_000  # number of a scene
 _BATCH = 64
-# A tower's blocks end in norms: beside them patches and positions, drawn small, count for little.
+# A tower's blocks end in norms, next to which small initial patches and positions count for little.
 _POSITIONS = 5
-_ANSWER = 40  # tokens: two boxes; what an untrained model writes has no end
+_ANSWER = 40  # tokens: two boxes; an untrained model never stops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Training:
     flags: str = ""
 
     def command(self) -> str:
-        """Return it as a command; the tokenizer and the prompts lie beside the data."""
+        """Return the command; tokenizer and prompts are in the folder that holds the data."""
         folder = self.data.parent
         return (
             f"cogvlm.train --preset debug --override {MODEL} {self.override}"
@@ -70,9 +70,11 @@ class Training:
 class Report:
     """What an evaluation measured."""
 
-    accuracy: float  # share of boxes that overlap the truth by half
+    accuracy: float  # share of boxes with IoU of at least 0.5
     questions: int
-    chance: Mapping[str, float] = field(default_factory=dict)  # the same, of answers that are blind
+    chance: Mapping[str, float] = field(
+        default_factory=dict
+    )  # the same for answers without the image
 
 
 def small_scene(number: int, *, counts: Sequence[int] = (1, 2), twins: float = 0.0) -> Scene:
@@ -83,10 +85,10 @@ def small_scene(number: int, *, counts: Sequence[int] = (1, 2), twins: float = 0
 def unseen(
     make: Callable[[int], Scene], seen: Iterable[Scene], how_many: int = 400
 ) -> dict[int, Scene]:
-    """Return new scenes that look like none of those seen: of simple ones some come twice."""
-    looks = {_look(each) for each in seen}
+    """Return new scenes that look like none of those seen; simple scenes can repeat by chance."""
+    looks = {_look(drawn) for drawn in seen}
     later = ((number, make(number)) for number in itertools.count(_FIRST_UNSEEN))
-    new = (each for each in later if _look(each[1]) not in looks)
+    new = (pair for pair in later if _look(pair[1]) not in looks)
     return dict(itertools.islice(new, how_many))
 
 
@@ -94,7 +96,7 @@ def prepare(grounded: Path) -> None:
     """Write tokenizer and prompts beside a grounded run."""
     captions = (record.sample.caption for record in shards.read(grounded))
     tokenizer.write(captions, grounded.parent / "tokenizer.json", vocab_size=VOCABULARY)
-    # The paper's wording alone: what is to be learned is where things are, not how people ask.
+    # Only the paper's wording: the model is to learn where things are, not how people ask.
     prompts = grounded.parent / "prompts"
     prompts.mkdir(exist_ok=True)
     (prompts / "rec.en.txt").write_text("Where is {phrase}?\n", encoding="utf-8")
@@ -106,9 +108,9 @@ def samples(run: Path) -> int:
 
 
 def untrained(training: Training) -> Training:
-    """Return a training that leaves the model as it begins: one step at a rate of nearly nothing.
+    """Return a training that leaves the model untrained: one step with a learning rate near zero.
 
-    So it is written, opened and measured through the same doors as the trained one.
+    The untrained model is thus saved, loaded and evaluated in the same way as the trained one.
     """
     return Training(
         data=training.data,
@@ -124,7 +126,7 @@ def evaluate(run: Path, held_out: Path, *, threads: int | None = None) -> Report
     """Ask a trained model for every shape of unseen scenes.
 
     Raises:
-        RuntimeError: The command failed; it has said why.
+        RuntimeError: The command failed and has printed why.
     """
     file = run / RESULTS
     code = run_command(
@@ -138,16 +140,18 @@ def evaluate(run: Path, held_out: Path, *, threads: int | None = None) -> Report
     return Report(
         accuracy=entry["accuracy"],
         questions=entry["questions"],
-        chance={name: each["accuracy"] for name, each in entry["chance"].items()},
+        chance={name: baseline["accuracy"] for name, baseline in entry["chance"].items()},
     )
 
 
 def write_held_out(scenes: Mapping[int, Scene], folder: Path) -> Path:
-    """Write scenes as grounded shards, with their true boxes and without any job."""
-    made = {str(number): each for number, each in scenes.items()}
-    records = [_annotated(number, each) for number, each in made.items()]
+    """Write scenes as grounded shards with their true boxes, without running a job."""
+    by_id = {str(number): drawn for number, drawn in scenes.items()}
+    records = [_annotated(image_id, drawn) for image_id, drawn in by_id.items()]
     spec = StoreSpec(image_size=256, quality=95)  # as --store stage1
-    write_shards(records, lambda number: encoded(made[number].image(), "JPEG"), folder, spec=spec)
+    write_shards(
+        records, lambda image_id: encoded(by_id[image_id].image(), "JPEG"), folder, spec=spec
+    )
     return folder
 
 
@@ -158,13 +162,13 @@ def filter_scenes(
     captions: Mapping[int, str] | None = None,
     flags: str = "--preset cogvlm",
 ) -> int:
-    """Serve scenes as a small web, and run the filter job over its metadata.
+    """Serve scenes as a small web, and run the filter job on its metadata.
 
     Args:
         scenes: By number; captions must be unique.
         out: Gets `metadata/` and the run, `run/`.
-        captions: What the metadata says instead of the truth.
-        flags: More, for the job.
+        captions: Captions for the metadata instead of the true ones.
+        flags: Further flags of the job.
 
     Returns:
         The job's exit code.
@@ -172,10 +176,10 @@ def filter_scenes(
     pages: dict[str, Page] = {}
     with serve(pages, PORT) as base:
         corpus = Corpus(base)
-        for number, each in scenes.items():
-            width, height = each.size_px
-            pages[f"/scenes/{number}.jpg"] = Page(encoded(each.image(), "JPEG"))
-            caption = (captions or {}).get(number, each.caption)
+        for number, drawn in scenes.items():
+            width, height = drawn.size_px
+            pages[f"/scenes/{number}.jpg"] = Page(encoded(drawn.image(), "JPEG"))
+            caption = (captions or {}).get(number, drawn.caption)
             corpus.add(f"/scenes/{number}.jpg", caption, "sample", WIDTH=width, HEIGHT=height)
         write_metadata(out / "metadata", corpus.rows)
         return run_command(
@@ -186,7 +190,7 @@ def filter_scenes(
 
 
 def ground(out: Path, flags: Sequence[str]) -> int:
-    """Run the grounding job over `out/run` into `out/grounded`."""
+    """Run the grounding job on `out/run`; it writes `out/grounded`."""
     return run_command(
         f"pipelines.ground --input {out}/run --output {out}/grounded --shard_size 1000"
         f" --workers {_workers()} {' '.join(flags)}"
@@ -194,7 +198,7 @@ def ground(out: Path, flags: Sequence[str]) -> int:
 
 
 def _look(made: Scene) -> frozenset[tuple[str, str, tuple[int, int, int, int]]]:
-    return frozenset((each.colour, each.kind, each.box_xyxy_px) for each in made.shapes)
+    return frozenset((shape.colour, shape.kind, shape.box_xyxy_px) for shape in made.shapes)
 
 
 def _workers() -> int:

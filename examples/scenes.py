@@ -1,6 +1,6 @@
-"""Rendered scenes of coloured shapes with a caption that says what is in them.
+"""Rendered scenes of coloured shapes, each with a caption that names every shape.
 
-Same seed, same pixels. The caption names every shape, so a scene is also its own truth.
+The same seed gives the same pixels. A scene holds its own ground truth.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Shape:
     colour: str
     kind: str
     box_xyxy_px: tuple[int, int, int, int]
-    is_twin: bool = False  # of the shape before it
+    is_twin: bool = False  # identical to the shape before it
 
     @property
     def phrase(self) -> str:
-        """How the caption names it."""
+        """The phrase for this shape in the caption."""
         article = "another" if self.is_twin else "an" if self.colour[0] in "aeiou" else "a"
         return f"{article} {self.colour} {self.kind}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Shapes on a plain ground."""
+    """Shapes on a plain background."""
 
     size_px: tuple[int, int]
     shapes: tuple[Shape, ...]
@@ -70,12 +70,12 @@ def scene(
     """Return scene number `seed`, with shapes that do not overlap.
 
     Args:
-        seed: Of everything.
+        seed: Determines everything.
         size_px: Width and height.
-        counts: Numbers of shapes, at most three, of which one is drawn.
-        distinct: No two shapes of a kind: no phrase is ambiguous.
-        twins: How many of the scenes with two shapes have the same one twice.
-        smallest: Side of a shape, as a share of the picture's height; the largest is half of it.
+        counts: Numbers of shapes, at most three; one of them is picked.
+        distinct: No two shapes of the same kind, so that no phrase is ambiguous.
+        twins: Share of the scenes with two shapes in which both are the same.
+        smallest: Smallest side of a shape as a share of the image height; the largest is half.
     """
     dice = random.Random(seed)
     count = dice.choice(counts)
@@ -100,7 +100,7 @@ def scene(
 
 
 def _cells(dice: random.Random, count: int, width: int, height: int) -> list[_Cell]:
-    """Return where each shape has room: columns, or three quarters of the picture."""
+    """Return a cell for each shape: columns, or three quarters of the image."""
     if count < 3:
         return [(i * width // count, 0, width // count, height) for i in range(count)]
     half = (width // 2, height // 2)
@@ -111,7 +111,7 @@ def _cells(dice: random.Random, count: int, width: int, height: int) -> list[_Ce
 def _place(
     dice: random.Random, cell: _Cell, height: int, smallest: float
 ) -> tuple[int, int, int, int]:
-    """Return a square box within a cell, at most half of the picture high."""
+    """Return a square box within a cell, at most half as high as the image."""
     x, y, cell_width, cell_height = cell
     most = min(height // 2, cell_width - 8, cell_height - 4)
     side = dice.randint(int(height * smallest), most)

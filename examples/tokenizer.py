@@ -1,7 +1,7 @@
-"""A small tokenizer for the demo, learned from its own captions: nothing is downloaded.
+"""A small tokenizer for the demo, trained on its own captions: nothing is downloaded.
 
-Byte-level pieces, so any text can be written; digits stay single, as box text wants them. Ids 0, 1
-and 2 are padding, BOS and EOS, as in the debug model.
+Its pieces are byte-level, so it can encode any text; digits are separate tokens, as box text needs
+them. Ids 0, 1 and 2 are padding, BOS and EOS, as in the debug model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ SPECIAL = ("<pad>", "<s>", "</s>")
 
 
 def write(captions: Iterable[str], file: Path, *, vocab_size: int = 512) -> None:
-    """Learn a tokenizer and write its `tokenizer.json`."""
+    """Train a tokenizer and write its `tokenizer.json`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

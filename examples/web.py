@@ -1,4 +1,4 @@
-"""A small web for the demo: loopback only, serves bodies from memory, stops with its block."""
+"""A small web server for the examples: on the loopback interface only, with pages in memory."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from examples.corpus import say
 
 PORT = 28_642
-"""Of the examples' web. Keys are hashes of URLs: another port gives another order of samples."""
+"""Port of the examples' web. Keys are hashes of URLs, so another port gives another order."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What one path answers."""
+    """The response of one path."""
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    claimed_length: int | None = None  # Content-Length to send instead of the true one
+    claimed_length: int | None = None  # sent as Content-Length instead of the true one
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # The default of 5 refuses most of 64 connections at once, and each waits seconds to return.
+    # With the default of 5, most of 64 connections at once are refused and retried seconds later.
     request_queue_size = 256
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a client that has seen enough of a body hangs up."""
+        """Print nothing: a client hangs up when it has seen enough of a body."""
 
 
 @contextmanager
 def serve(pages: Mapping[str, Page], port: int = 0) -> Iterator[str]:
-    """Serve pages on a loopback port, an unused one if it is 0 or taken; yields the base URL."""
+    """Serve pages on a loopback port (any free one if it is 0 or taken); yields the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -70,5 +70,5 @@ def _listening(port: int, handler: type[BaseHTTPRequestHandler]) -> _Server:
     try:
         return _Server(("127.0.0.1", port), handler)
     except OSError as error:
-        say(f"port {port} cannot be had ({error}): numbers will not be those of other runs")
+        say(f"port {port} cannot be used ({error}); numbers will differ from those of other runs")
         return _Server(("127.0.0.1", 0), handler)

@@ -1,13 +1,13 @@
-# What the recipes share; they source it.
+# Shared by the recipes, which source this file.
 #
-# DRY_RUN=1 prints every command, and the plan of each whose input is there already.
-# PYTHON and TRAIN say how commands start: TRAIN="srun torchrun --nnodes 8 …" on a cluster.
+# DRY_RUN=1 prints every command, and its plan if its input exists already.
+# PYTHON and TRAIN set how commands are started: TRAIN="srun torchrun --nnodes 8 …" on a cluster.
 set -euo pipefail
 
 PYTHON=${PYTHON:-python}
 TRAIN=${TRAIN:-torchrun --nproc_per_node 8 -m cogvlm.train}
 
-# step INPUT COMMAND…: runs a command, or plans it once its input is there.
+# step INPUT COMMAND…: runs a command, or with DRY_RUN plans it if its input exists.
 step() {
     local input=$1
     shift
@@ -17,6 +17,6 @@ step() {
     elif [[ -e $input || $input == *://* ]]; then
         "$@" --dry_run
     else
-        printf '  (can be planned when %s is there)\n' "$input"
+        printf '  (can be planned once %s exists)\n' "$input"
     fi
 }

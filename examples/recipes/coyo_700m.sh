@@ -3,9 +3,9 @@
 #
 #   METADATA=meta/coyo OUT=/data/coyo bash examples/recipes/coyo_700m.sh [FLAGS…]
 #
-# Of the two NSFW scores the higher one counts. To mix corpora, name several inputs in one job
-# instead of running two recipes: deduplication is over all of them, and a URL that one corpus
-# calls unsafe does not come back through the other.
+# The higher of the two NSFW scores counts. To mix corpora, name several inputs in one job instead of
+# running two recipes: it deduplicates across all of them, and a URL that one corpus calls unsafe is
+# dropped from the others too.
 source "$(dirname "$0")/common.sh"
 
 step "$METADATA" $PYTHON -m pipelines.filter \

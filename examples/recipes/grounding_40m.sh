@@ -5,9 +5,9 @@
 #       bash examples/recipes/grounding_40m.sh [FLAGS…]
 #
 # The paper's images are a subset of LAION-400M with captions rewritten by BLIP (LAION-115M); name
-# its columns with COLUMN_NAMES. Images are kept at the detector's own size. The second step labels one
-# shard of a hundred and tells how many images the whole can yield. There the script stops: GPU weeks
-# begin with LABEL_ALL=1. FLAGS go to the grounding job.
+# its columns with COLUMN_NAMES. Images are stored at the detector's own size. The second step labels
+# one shard in a hundred and estimates how many images the whole set can yield. The script stops there;
+# with LABEL_ALL=1 it goes on to the GPU weeks. FLAGS are passed to the grounding job.
 source "$(dirname "$0")/common.sh"
 
 DETECTOR=${DETECTOR:-glip:${GLIP:-glip_tiny_model_o365_goldg_cc_sbu.pth}}

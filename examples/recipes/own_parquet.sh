@@ -4,9 +4,9 @@
 #   METADATA=mine OUT=/data/mine COLUMN_NAMES=url=image_url,caption=alt_text \
 #       NSFW_MISSING=keep bash examples/recipes/own_parquet.sh [FLAGS…]
 #
-# COLUMN_NAMES names your columns: url and caption are needed, width, height and nsfw_score are used
-# where they are named. NSFW_MISSING says what to do with a table that has no safety score at all:
-# keep it (you know where it is from) or drop (every row, which is for mixtures).
+# COLUMN_NAMES names your columns: url and caption are required; width, height and nsfw_score are used
+# if they are named. NSFW_MISSING says what to do with a table without any safety score: keep its rows
+# (you know where they come from) or drop them all (useful in mixtures).
 source "$(dirname "$0")/common.sh"
 
 step "$METADATA" $PYTHON -m pipelines.filter \

@@ -3,9 +3,9 @@
 #
 #   SET=CogVLM-SFT-311K INIT=/runs/stage2 OUT=/runs bash examples/recipes/sft_311k.sh [FLAGS…]
 #
-# The set's images are COCO's: some may be in test sets you measure on, which --allow_eval_overlap
-# accepts. TEXT names a shard set of plain text (`pipelines.pack --format flan`) that is blended in
-# so that the language model stays what it was. PRESET=lora trains low-rank differences alone.
+# The set's images are COCO's: some may be in the test sets that you evaluate on, which
+# --allow_eval_overlap accepts. TEXT names a shard set of plain text (`pipelines.pack --format flan`)
+# that is mixed in to preserve the language model. PRESET=lora trains only low-rank adapters.
 source "$(dirname "$0")/common.sh"
 
 step "$SET" $PYTHON -m pipelines.pack --format sft_311k --input "$SET" --output "$OUT/sft-311k" \

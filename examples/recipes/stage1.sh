@@ -4,8 +4,8 @@
 #   PAIRS=/data/laion400m,/data/coyo LLM=vicuna-7b-v1.5 TOWER=EVA02-E-14/open_clip_pytorch_model.bin \
 #       OUT=/runs bash examples/recipes/stage1.sh [FLAGS…]
 #
-# PAIRS are shard sets, separated by commas, weights behind a colon. INIT names a checkpoint to
-# start from instead of LLM and TOWER. FLAGS go to the trainer; the same command resumes.
+# PAIRS are shard sets, separated by commas, each with an optional weight after a colon. INIT names a
+# checkpoint to start from instead of LLM and TOWER. FLAGS are passed to the trainer; the same command resumes.
 source "$(dirname "$0")/common.sh"
 
 if [[ -z ${INIT:-} ]]; then

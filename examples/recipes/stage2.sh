@@ -4,7 +4,7 @@
 #   INIT=/runs/stage1 PAIRS=/data/laion400m GROUNDED=/data/grounding/grounded OUT=/runs \
 #       bash examples/recipes/stage2.sh [FLAGS…]
 #
-# The paper does not say how many of the samples are REC; half of them is ours (REC_WEIGHT).
+# The paper does not say how many of the samples are REC; one half is our choice (REC_WEIGHT).
 source "$(dirname "$0")/common.sh"
 
 step "$INIT" $TRAIN --preset stage2 --init "$INIT" \

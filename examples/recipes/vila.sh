@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # VILA in three stages: the projector on pairs; projector and language model on interleaved
-# documents and pairs; everything on instructions with text blended back in.
+# documents and pairs; everything on instructions with text mixed back in.
 #
 #   PAIRS=/data/pairs MMC4=mmc4 MMC4_IMAGES=mmc4-images LLAVA=llava_v1_5_mix665k.json \
 #       LLAVA_IMAGES=images FLAN=flan.jsonl INIT=start OUT=/runs \
 #       bash examples/recipes/vila.sh [FLAGS…]
 #
 # INIT comes from `cogvlm.build --preset vila_7b`. Documents keep the order of their texts and images:
-# images first cost VILA's authors 37 points with four examples. FLAGS go to all three trainings.
+# putting images first cost VILA's authors 37 points with four examples. FLAGS are passed to all three
+# trainings.
 source "$(dirname "$0")/common.sh"
 
 WORKERS=${WORKERS:-$(nproc)}

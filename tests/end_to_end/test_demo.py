@@ -26,14 +26,14 @@ def test_demo(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     table = dict(line.split("  ", 1) for line in done.stdout.rsplit("\n\n", 1)[1].splitlines())
-    told = {what: value.strip() for what, value in table.items()}
-    assert told["rows of metadata"] == "197, all of them where they were planted"
-    assert told["image-text samples"] == "168; 21 kinds of faults"
-    assert told["grounded samples"].endswith("with two boxes or more")
-    assert "after 30 steps" in told["loss, nats per token"]
-    assert "0.000 before" in told["REC accuracy@0.5"]
+    summary = {what: value.strip() for what, value in table.items()}
+    assert summary["rows of metadata"] == "197, each with the expected outcome"
+    assert summary["image-text samples"] == "168; 21 kinds of faults"
+    assert summary["grounded samples"].endswith("with two boxes or more")
+    assert "after 30 steps" in summary["loss, nats per token"]
+    assert "0.000 before" in summary["REC accuracy@0.5"]
     for run in ("run", "grounded"):
         assert list(lint(Store(tmp_path / "demo-out" / run))) == []
-    page = (tmp_path / told["report"]).read_text(encoding="utf-8")
+    page = (tmp_path / summary["report"]).read_text(encoding="utf-8")
     assert "<svg" in page
     assert "http_not_found" in page

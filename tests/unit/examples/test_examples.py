@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import shards
-from examples import ablate, asked, corpus, costs, noise, pointing
+from examples import ablate, corpus, costs, noise, pointing, questions
 from examples.ablate import Measured
 from examples.arms import ARMS, DATA
 from examples.noise import Noisy
@@ -64,10 +64,10 @@ def _iou(one: list[float], other: tuple[float, ...]) -> float:
 
 def test_noise_comes_in_its_shares_and_its_scores_tell_it_mostly() -> None:
     made = {number: noise.noisy(number) for number in range(4000)}
-    planted = noise.shares(made)
-    assert planted["wrong captions"] == pytest.approx(noise.WRONG_CAPTIONS, abs=0.02)
-    assert planted["missed boxes"] == pytest.approx(noise.MISSED, abs=0.02)
-    assert planted["ambiguous pairs"] == pytest.approx(noise.TWINS, abs=0.03)
+    wrong = noise.shares(made)
+    assert wrong["wrong captions"] == pytest.approx(noise.WRONG_CAPTIONS, abs=0.02)
+    assert wrong["missed boxes"] == pytest.approx(noise.MISSED, abs=0.02)
+    assert wrong["ambiguous pairs"] == pytest.approx(noise.TWINS, abs=0.03)
     right, shifted, false = [], [], []
     for each in made.values():
         is_wrong = each.caption != each.scene.caption
@@ -93,7 +93,7 @@ def test_captions_of_noisy_scenes_are_unique_and_their_spans_are_phrases() -> No
             assert each.caption[start:end].split()[-1] in ("circle", "square", "triangle")
 
 
-def test_the_table_says_what_the_rules_won_back() -> None:
+def test_the_table_says_what_the_rules_recovered() -> None:
     arm = Measured("experts", 0, 100, 0, 0.2, 0.8, 671, 9.0)
     results = [
         arm,
@@ -103,7 +103,7 @@ def test_the_table_says_what_the_rules_won_back() -> None:
     results.append(replace(results[-1], seed=1, accuracy=0.6))
     assert ablate.table(results)[-3:] == [
         "noisy + rules                 100   0.200         0.650        671  0.700 0.600",
-        "noise took 0.400 of the accuracy; the goal is to win back 50%",
+        "noise cost 0.400 of the accuracy; the goal is to recover 50%",
         "noisy + rules: 0.250, 62%",
     ]
     assert len(ablate.table(results[:1])) == 2
@@ -131,13 +131,14 @@ def test_what_is_selected_gives_a_question(tmp_path: Path) -> None:
     scenes = {number: small_scene(number, twins=0.5) for number in range(60)}
     run = tmp_path / "run"
     pointing.write_held_out(scenes, run)
-    every, clear = (asked.keys(run, keep_ambiguous=each) for each in (True, False))
-    twins = sum(each.shapes[-1].is_twin for each in scenes.values())
-    assert len(every) == 60 and len(clear) == 60 - twins < 60
-    chosen = asked.select(run, "clear", clear[:20])
+    all_keys = questions.keys(run, keep_ambiguous=True)
+    clear = questions.keys(run, keep_ambiguous=False)
+    twins = sum(drawn.shapes[-1].is_twin for drawn in scenes.values())
+    assert len(all_keys) == 60 and len(clear) == 60 - twins < 60
+    chosen = questions.select(run, "clear", clear[:20])
     assert chosen == tmp_path / "run@clear"
     assert [record.sample.key for record in shards.read(chosen)] == clear[:20]
-    assert asked.keys(chosen, keep_ambiguous=False) == clear[:20]
+    assert questions.keys(chosen, keep_ambiguous=False) == clear[:20]
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_a_web_has_its_port_or_says_that_it_has_another(
     with serve({}) as base:
         port = int(base.rpartition(":")[2])
         with serve({}, port) as other:
-            assert other != base and f"port {port} cannot be had" in capsys.readouterr().out
+            assert other != base and f"port {port} cannot be used" in capsys.readouterr().out
     with serve({}, port) as again:
         assert again == base and not capsys.readouterr().out
 

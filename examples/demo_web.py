@@ -1,4 +1,4 @@
-"""The demo's small web: photos, scenes, and faults of which each must be counted by its name.
+"""The demo's small web: photos, scenes, and faults, each with the outcome that it must get.
 
 Photos come from inside the scikit-image package, scenes are rendered here.
 """
@@ -37,8 +37,8 @@ POLITICAL = (
 )
 
 
-def plant(corpus: Corpus, pages: dict[str, Page], scenes: Mapping[int, Scene]) -> None:
-    """Add everything: rows of metadata with where they must end, and what the web answers."""
+def fill(corpus: Corpus, pages: dict[str, Page], scenes: Mapping[int, Scene]) -> None:
+    """Add the rows of metadata with their expected outcomes, and the pages of the web."""
     _photos(corpus, pages)
     _scenes(corpus, pages, scenes)
     _bad_metadata(corpus)
@@ -59,10 +59,10 @@ def _photos(corpus: Corpus, pages: dict[str, Page]) -> None:
 
 
 def _scenes(corpus: Corpus, pages: dict[str, Page], scenes: Mapping[int, Scene]) -> None:
-    for seed, made in scenes.items():
-        pages[f"/scenes/{seed}.jpg"] = Page(encoded(made.image(), "JPEG"))
-        width, height = made.size_px
-        corpus.add(f"/scenes/{seed}.jpg", made.caption, "sample", WIDTH=width, HEIGHT=height)
+    for seed, drawn in scenes.items():
+        pages[f"/scenes/{seed}.jpg"] = Page(encoded(drawn.image(), "JPEG"))
+        width, height = drawn.size_px
+        corpus.add(f"/scenes/{seed}.jpg", drawn.caption, "sample", WIDTH=width, HEIGHT=height)
 
 
 def _bad_metadata(corpus: Corpus) -> None:
@@ -76,10 +76,10 @@ def _bad_metadata(corpus: Corpus) -> None:
     corpus.add("/scenes/0.jpg?c", caption, "score_invalid", punsafe=float("nan"))
     corpus.add("/scenes/0.jpg?d", caption, "aspect_ratio", WIDTH=1300, HEIGHT=200)
     corpus.add("/scenes/0.jpg?e", None, "caption_missing")
-    for i, (text, ends) in enumerate(
+    for i, (text, outcome) in enumerate(
         zip(SPAM, ("caption_repetition", "caption_file_name", "caption_url"), strict=True)
     ):
-        corpus.add(f"/scenes/0.jpg?spam{i}", text, ends)
+        corpus.add(f"/scenes/0.jpg?spam{i}", text, outcome)
     for i, text in enumerate(POLITICAL):
         corpus.add(f"/scenes/0.jpg?political{i}", text, "political")
 
@@ -88,7 +88,7 @@ def _duplicates(corpus: Corpus, pages: dict[str, Page]) -> None:
     for seed in range(5):
         again = f"another caption of the same picture, number {seed}"
         corpus.add(f"/scenes/{seed}.jpg", again, "duplicate_url", similarity=0.2)
-    # One row calls this URL safe, another does not: it must not come back.
+    # One row calls this URL safe, another does not: it must be dropped from both.
     pages["/scenes/unsafe.jpg"] = pages["/scenes/0.jpg"]
     corpus.add("/scenes/unsafe.jpg", "a picture that two rows disagree about", "unsafe_elsewhere")
     corpus.add("/scenes/unsafe.jpg", "the other row about that picture", "nsfw", punsafe=0.9)
@@ -98,7 +98,7 @@ def _bad_web(corpus: Corpus, pages: dict[str, Page]) -> None:
     picture = pages["/scenes/0.jpg"].body
     wide = encoded(Image.new("RGB", (700, 100), (90, 120, 150)), "PNG")
     bomb = encoded(Image.new("L", (12_000, 12_000)), "PNG")
-    for path, page, ends in (
+    for path, page, outcome in (
         ("/gone.jpg", Page(b"gone", 404), "http_not_found"),
         (
             "/half.jpg",
@@ -121,4 +121,4 @@ def _bad_web(corpus: Corpus, pages: dict[str, Page]) -> None:
         ),
     ):
         pages[path] = page
-        corpus.add(path, f"what {path[1:-4]} was said to show", ends, WIDTH=None, HEIGHT=None)
+        corpus.add(path, f"what {path[1:-4]} was said to show", outcome, WIDTH=None, HEIGHT=None)

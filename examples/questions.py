@@ -1,6 +1,7 @@
-"""Which samples of a grounded run give a question, and a selection of some of them.
+"""Which samples of a grounded run give a question, and selections of them.
 
-Trainings compare fairly where each has as many samples, and none leaves a slot of a batch empty.
+A comparison of trainings is fair if each has the same number of samples and no batch has empty
+slots.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from shards import RawSample, SampleError, SampleReader, selection
 
 
 def keys(run: Path, *, keep_ambiguous: bool) -> list[str]:
-    """Return the samples that give a question, in the order of the run, which is a hashed one.
+    """Return the keys of the samples that give a question, in the run's order, which is hashed.
 
     Raises:
         SampleError: A sample cannot be read.
@@ -26,15 +27,15 @@ def keys(run: Path, *, keep_ambiguous: bool) -> list[str]:
 
 
 def select(run: Path, name: str, wanted: Collection[str]) -> Path:
-    """Write the selection of the wanted samples; returns what a training takes, `RUN@NAME`."""
+    """Write a selection of the wanted samples; returns `RUN@NAME`, as a training takes it."""
     dataset, kept = shards.open_dataset(run), frozenset(wanted)
-    found: dict[str, list[str]] = {shard: [] for shard in dataset.shards}
+    keys_of: dict[str, list[str]] = {shard: [] for shard in dataset.shards}
     for raw in raw_samples(run):
-        found[raw.shard].append(raw.key)
-    for shard, of_shard in found.items():
-        keep = [key in kept for key in of_shard]
-        reason = pa.array([None if each else "not_wanted" for each in keep], pa.string())
-        table = pa.table({"key": of_shard, "keep": keep, "reason": reason})
+        keys_of[raw.shard].append(raw.key)
+    for shard, shard_keys in keys_of.items():
+        keep = [key in kept for key in shard_keys]
+        reason = pa.array([None if is_kept else "not_wanted" for is_kept in keep], pa.string())
+        table = pa.table({"key": shard_keys, "keep": keep, "reason": reason})
         selection.write(dataset.store, name, shard, table)
     selection.finish(dataset.store, name)
     return run.with_name(f"{run.name}@{name}")
@@ -55,7 +56,7 @@ def raw_samples(run: Path) -> Iterator[RawSample]:
 
 
 def _example(raw: RawSample, options: tasks.TaskOptions) -> tasks.Example:
-    """Return a sample as a task sees it, without pixels: what may be asked hangs on its text."""
+    """Return a sample as a task sees it, without pixels: the text alone decides what is asked."""
     return tasks.Example(
         key=raw.key,
         caption=raw.text.decode(),
