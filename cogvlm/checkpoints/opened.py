@@ -71,7 +71,7 @@ def snapshot_of(folder: Path | str, step: int | None) -> Snapshot | None:
     """
     if not (Path(folder) / snapshots.FOLDER).is_dir():
         return None
-    there = {each.step: each for each in snapshots.found(Path(folder))}
+    there = {snapshot.step: snapshot for snapshot in snapshots.snapshots_of(Path(folder))}
     if not there:
         raise ValueError(f"{folder} has no finished snapshot yet")
     if step is not None and step not in there:

@@ -42,7 +42,7 @@ class Snapshot:
     facts: dict[str, Any]  # content of done.json
 
 
-def found(run: Path) -> list[Snapshot]:
+def snapshots_of(run: Path) -> list[Snapshot]:
     """Return the finished snapshots of a run, oldest first.
 
     Raises:
@@ -60,7 +60,7 @@ def found(run: Path) -> list[Snapshot]:
 
 def latest(run: Path) -> Snapshot | None:
     """Return the newest finished snapshot."""
-    return max(found(run), key=lambda each: each.step, default=None)
+    return max(snapshots_of(run), key=lambda snapshot: snapshot.step, default=None)
 
 
 def read(snapshot: Snapshot, state: State, *, alone: bool = False) -> None:
@@ -150,10 +150,10 @@ class Writer:
 
     def _tidy(self) -> None:
         """Remove what is older than the newest `keep`, but for the best, and what is unfinished."""
-        finished = found(self._run)
-        stay = {each.folder for each in finished[-self._keep :]}
-        scored = [each for each in finished if each.facts.get("validation") is not None]
-        stay |= {each.folder for each in sorted(scored, key=_score)[:1]}
+        finished = snapshots_of(self._run)
+        stay = {snapshot.folder for snapshot in finished[-self._keep :]}
+        scored = [snapshot for snapshot in finished if snapshot.facts.get("validation") is not None]
+        stay |= {snapshot.folder for snapshot in sorted(scored, key=_score)[:1]}
         for folder in (self._run / FOLDER).glob("step-*"):
             if folder not in stay:
                 (folder / DONE).unlink(missing_ok=True)  # first: a half-removed one is none

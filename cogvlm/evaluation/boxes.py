@@ -78,14 +78,16 @@ class Recalled:
 def recalled(answer: str, phrases: Sequence[tuple[str, Gold]]) -> Recalled:
     """Return which phrases of a caption are found in a grounded caption."""
     box_texts = boxtext.find(answer)
-    read = [(_before(answer, each), each.boxes) for each in box_texts if each.boxes]
+    read = [(_before(answer, written), written.boxes) for written in box_texts if written.boxes]
     named, anywhere = [], []
     for phrase, gold in phrases:
         words = " ".join(phrase.casefold().split())
         right = [before for before, boxes in read if any(is_right(box, gold) for box in boxes)]
         anywhere.append(bool(right))
         named.append(any(_ends_with(before, words) for before in right))
-    return Recalled(tuple(named), tuple(anywhere), sum(each.boxes is None for each in box_texts))
+    return Recalled(
+        tuple(named), tuple(anywhere), sum(written.boxes is None for written in box_texts)
+    )
 
 
 def constant_box(gold: Sequence[Gold]) -> tuple[Box, float]:
@@ -122,13 +124,15 @@ def random_boxes(gold: Sequence[Gold], seed: int = 0) -> float:
     if not gold:
         raise ValueError("there is no box to take sizes from")
     random = np.random.default_rng(seed)
-    sizes_N2 = np.array([(box[2] - box[0], box[3] - box[1]) for box in (each[0] for each in gold)])
+    sizes_N2 = np.array(
+        [(box[2] - box[0], box[3] - box[1]) for box in (boxes[0] for boxes in gold)]
+    )
     hits = 0
-    for each in gold:
+    for boxes_G4 in gold:
         sizes_D2 = sizes_N2[random.integers(len(gold), size=_DRAWS)]
         corners_D2 = random.random((_DRAWS, 2)) * (1 - sizes_D2)
         drawn_D4 = np.concatenate([corners_D2, corners_D2 + sizes_D2], axis=1)
-        hits += int((iou(drawn_D4, each) >= MIN_IOU - _ROUNDING).any(axis=1).sum())
+        hits += int((iou(drawn_D4, boxes_G4) >= MIN_IOU - _ROUNDING).any(axis=1).sum())
     return hits / (_DRAWS * len(gold))
 
 

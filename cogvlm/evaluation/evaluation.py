@@ -192,7 +192,7 @@ def _result(
 def _answers(questions: Sequence[Question], texts: Sequence[str], score: Score) -> list[Answer]:
     return [
         Answer(each.key, each.source_key, each.text, answer, each.references, value)
-        for each, answer, value in zip(questions, texts, score.each, strict=True)
+        for each, answer, value in zip(questions, texts, score.scores, strict=True)
     ]
 
 

@@ -28,7 +28,7 @@ class Score:
     """How a task went."""
 
     metrics: Metrics
-    each: list[float]  # of every answer: 0..1, or CIDEr-D for captions
+    scores: list[float]  # of every answer: 0..1, or CIDEr-D for captions
     unparsable: dict[str, int]  # answers that could not be read, by fault; wrong, all of them
 
 
@@ -45,22 +45,22 @@ def score(task: str, questions: Sequence[Question], answers: Sequence[str]) -> S
 
 
 def _first_box(questions: Sequence[Question], answers: Sequence[str]) -> Score:
-    read = [boxes.first_box(each) for each in answers]
-    each = [
+    read = [boxes.first_box(answer) for answer in answers]
+    scores = [
         float(first.box is not None and boxes.is_right(first.box, question.boxes_xyxy))
         for first, question in zip(read, questions, strict=True)
     ]
     gold = [question.boxes_xyxy for question in questions]
     best, share = boxes.constant_box(gold)
     metrics: Metrics = {
-        "accuracy": _mean(each),
+        "accuracy": _mean(scores),
         "min_iou": boxes.MIN_IOU,
         "chance": {
             "constant_box": {"accuracy": share, "box_xyxy": [round(side, 4) for side in best]},
             "random_box": {"accuracy": boxes.random_boxes(gold)},
         },
     }
-    return Score(metrics, each, _faults(first.fault for first in read))
+    return Score(metrics, scores, _faults(first.fault for first in read))
 
 
 def _grounded_caption(questions: Sequence[Question], answers: Sequence[str]) -> Score:
@@ -68,39 +68,39 @@ def _grounded_caption(questions: Sequence[Question], answers: Sequence[str]) -> 
         boxes.recalled(answer, question.phrases)
         for answer, question in zip(answers, questions, strict=True)
     ]
-    phrases = sum(len(each.named) for each in matches)
-    captions = [boxes.without_boxes(each) for each in answers]
+    phrases = sum(len(match.named) for match in matches)
+    captions = [boxes.without_boxes(answer) for answer in answers]
     references = [question.references for question in questions]
     agree = [text.exact(*pair) for pair in zip(captions, references, strict=True)]
     metrics: Metrics = {
-        "recall": text.ratio(sum(sum(each.named) for each in matches), phrases),
-        "recall_any_words": text.ratio(sum(sum(each.anywhere) for each in matches), phrases),
+        "recall": text.ratio(sum(sum(match.named) for match in matches), phrases),
+        "recall_any_words": text.ratio(sum(sum(match.anywhere) for match in matches), phrases),
         "phrases": phrases,
         "caption_cider": _mean(cider.cider_d(captions, references)),
         "caption_exact": _mean(agree),
     }
     faults = {
-        "malformed": sum(each.malformed > 0 for each in matches),
+        "malformed": sum(match.malformed > 0 for match in matches),
         "missing": sum("[[" not in answer for answer in answers),
     }
-    each = [text.ratio(sum(one.named), len(one.named)) or 0.0 for one in matches]
-    return Score(metrics, each, {name: count for name, count in faults.items() if count})
+    scores = [text.ratio(sum(one.named), len(one.named)) or 0.0 for one in matches]
+    return Score(metrics, scores, {name: count for name, count in faults.items() if count})
 
 
 def _caption(questions: Sequence[Question], answers: Sequence[str]) -> Score:
     references = [question.references for question in questions]
-    each = cider.cider_d(answers, references)
+    scores = cider.cider_d(answers, references)
     per_image = _mean([len(captions) for captions in references])
-    metrics = {"cider": _mean(each), "references_per_image": per_image}
-    return Score(metrics, each, _faults("" if answer.strip() else "empty" for answer in answers))
+    metrics = {"cider": _mean(scores), "references_per_image": per_image}
+    return Score(metrics, scores, _faults("" if answer.strip() else "empty" for answer in answers))
 
 
 def _by_references(metric: Callable[[str, Sequence[str]], float], name: str) -> Any:
     def scored(questions: Sequence[Question], answers: Sequence[str]) -> Score:
         pairs = zip(answers, questions, strict=True)
-        each = [metric(answer, question.references) for answer, question in pairs]
+        scores = [metric(answer, question.references) for answer, question in pairs]
         empty = _faults("" if answer.strip() else "empty" for answer in answers)
-        return Score({name: _mean(each)}, each, empty)
+        return Score({name: _mean(scores)}, scores, empty)
 
     return scored
 
@@ -108,9 +108,9 @@ def _by_references(metric: Callable[[str, Sequence[str]], float], name: str) -> 
 def _choice(questions: Sequence[Question], answers: Sequence[str]) -> Score:
     read = [text.letter_of(*pair) for pair in zip(answers, _choices(questions), strict=True)]
     right = [text.LETTERS.index(question.truth) for question in questions]
-    each = [float(ours == theirs) for ours, theirs in zip(read, right, strict=True)]
-    metrics = {"accuracy": _mean(each), "chance": _chance(questions)}
-    return Score(metrics, each, _faults("no_choice" if at is None else "" for at in read))
+    scores = [float(ours == theirs) for ours, theirs in zip(read, right, strict=True)]
+    metrics = {"accuracy": _mean(scores), "chance": _chance(questions)}
+    return Score(metrics, scores, _faults("no_choice" if at is None else "" for at in read))
 
 
 def _yes_no(questions: Sequence[Question], answers: Sequence[str]) -> Score:
@@ -122,8 +122,8 @@ def _yes_no(questions: Sequence[Question], answers: Sequence[str]) -> Score:
         for name in ("accuracy", "precision", "recall", "f1", "yes_share")
     }
     metrics["yes_share_of_truth"] = _mean([float(answer) for answer in right])
-    each = [float(ours == theirs) for ours, theirs in zip(read, right, strict=True)]
-    return Score(metrics, each, _faults("neither" if answer is None else "" for answer in read))
+    scores = [float(ours == theirs) for ours, theirs in zip(read, right, strict=True)]
+    return Score(metrics, scores, _faults("neither" if answer is None else "" for answer in read))
 
 
 TASKS: dict[str, Callable[[Sequence[Question], Sequence[str]], Score]] = {
@@ -149,16 +149,16 @@ def likelihoods(
         nats: For each choice of each question, the loss of its tokens and their number.
     """
     right = [text.LETTERS.index(question.truth) for question in questions]
-    chosen = [_least([loss for loss, _ in each]) for each in nats]
-    by_token = [_least([loss / count for loss, count in each]) for each in nats]
-    each = [float(ours == theirs) for ours, theirs in zip(chosen, right, strict=True)]
+    chosen = [_least([loss for loss, _ in choices]) for choices in nats]
+    by_token = [_least([loss / count for loss, count in choices]) for choices in nats]
+    scores = [float(ours == theirs) for ours, theirs in zip(chosen, right, strict=True)]
     shares = [float(ours == theirs) for ours, theirs in zip(by_token, right, strict=True)]
     metrics: Metrics = {
-        "accuracy": _mean(each),
+        "accuracy": _mean(scores),
         "accuracy_per_token": _mean(shares),
         "chance": _chance(questions),
     }
-    return Score(metrics, each, {}), [text.LETTERS[at] for at in chosen]
+    return Score(metrics, scores, {}), [text.LETTERS[at] for at in chosen]
 
 
 def constant_answer(task: str, questions: Sequence[Question]) -> str:
@@ -194,5 +194,5 @@ def _mean(values: Sequence[float]) -> float | None:
     return text.ratio(sum(values), len(values))
 
 
-def _faults(found: Any) -> dict[str, int]:
-    return dict(Counter(fault for fault in found if fault))
+def _faults(names: Any) -> dict[str, int]:
+    return dict(Counter(fault for fault in names if fault))

@@ -51,7 +51,7 @@ def _rows(metrics: Any, prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, float):
             rows.append((title, f"{value:.4g}"))
         elif isinstance(value, list):
-            rows.append((title, " " + " ".join(f"{each:.2f}" for each in value)))
+            rows.append((title, " " + " ".join(f"{number:.2f}" for number in value)))
         else:
             rows.append((title, str(value)))
     return rows
@@ -60,9 +60,9 @@ def _rows(metrics: Any, prefix: str = "") -> list[tuple[str, str]]:
 def overlap_lines(shared: Mapping[str, Any]) -> list[str]:
     """Return what is said of evaluated samples that were trained on."""
     lines = [
-        f"overlap with the training data: {spec}: {found['keys_trained_on']:,} of "
-        f"{found['keys']:,} keys, {found['images_trained_on']:,} of {found['images']:,} images"
-        for spec, found in shared["shared"].items()
+        f"overlap with the training data: {spec}: {counts['keys_trained_on']:,} of "
+        f"{counts['keys']:,} keys, {counts['images_trained_on']:,} of {counts['images']:,} images"
+        for spec, counts in shared["shared"].items()
     ]
     if shared["not_there"]:
         lines.append(f"overlap unknown: {', '.join(shared['not_there'])} cannot be opened")

@@ -59,57 +59,55 @@ class GroundRun(StagedRun):
 
     def phrases(self) -> None:
         """Extract the phrases of every caption."""
-        found = settings.phrases_fingerprint(self.request, self.dataset)
+        mark = settings.phrases_fingerprint(self.request, self.dataset)
         config = settings.phrases_config(self.request, self.dataset)
-        results = self.plan_and_run(found, config, shard_items(self.dataset, self.request))
-        samples = sum(each.result["samples"] for each in results)
+        results = self.plan_and_run(mark, config, shard_items(self.dataset, self.request))
+        samples = sum(done.result["samples"] for done in results)
         outcomes = total(results, "outcomes")
         with_phrases = outcomes.pop(PhraseOutcome.WITH_PHRASES, 0)
         self.close_stage("phrases", samples, with_phrases, outcomes)
-        self.facts["chunks_kept"] = sum(each.result["chunks_kept"] for each in results)
+        self.facts["chunks_kept"] = sum(done.result["chunks_kept"] for done in results)
         self.facts["chunks_dropped"] = dict(sorted(total(results, "chunks_dropped").items()))
 
     def labels(self) -> None:
         """Run the detector over every image with phrases."""
-        found = settings.labels_fingerprint(
-            self.request, self.dataset, self.fingerprints["phrases"]
-        )
+        mark = settings.labels_fingerprint(self.request, self.dataset, self.fingerprints["phrases"])
         config = settings.labels_config(self.request, self.dataset)
-        results = self.plan_and_run(found, config, self._parts())
+        results = self.plan_and_run(mark, config, self._parts())
         outcomes = total(results, "outcomes")
         samples = sum(outcomes.values())
         labelled = outcomes.pop(LabelOutcome.LABELLED, 0)
         self.close_stage("labels", samples, labelled, outcomes)
-        names = {each.result["detector"] for each in results}
+        names = {done.result["detector"] for done in results}
         self.detector = min(names, default="")
         self.facts["detector_problems"] = dict(sorted(total(results, "problems").items()))
-        self.facts["upsampled"] = sum(each.result["upsampled"] for each in results)
+        self.facts["upsampled"] = sum(done.result["upsampled"] for done in results)
 
     def boxes(self) -> None:
         """Apply thresholds and suppression, and cut by image."""
-        found = settings.boxes_fingerprint(self.request, self.fingerprints["labels"])
+        mark = settings.boxes_fingerprint(self.request, self.fingerprints["labels"])
         config = settings.boxes_config(self.request, self.dataset)
-        results = self.plan_and_run(found, config, self._boxes_items())
-        labelled = sum(each.result["labelled"] for each in results)
-        eligible = sum(each.result["eligible"] for each in results)
+        results = self.plan_and_run(mark, config, self._boxes_items())
+        labelled = sum(done.result["labelled"] for done in results)
+        eligible = sum(done.result["eligible"] for done in results)
         self.close_stage("boxes", labelled, eligible, total(results, "left_out"))
         for name in ("box_outcomes", "images_by_boxes", "chunks_by_boxes", "scores"):
             self.facts[name] = dict(sorted(total(results, name).items()))
-        self.facts["whole_image_boxes"] = sum(each.result["whole_image_boxes"] for each in results)
+        self.facts["whole_image_boxes"] = sum(done.result["whole_image_boxes"] for done in results)
         self.facts["heads"] = _heads(results)
 
     def choose(self) -> Histogram:
         """Let every image count once; returns the histogram of all of them."""
-        found = settings.choose_fingerprint(self.request, self.fingerprints["boxes"])
+        mark = settings.choose_fingerprint(self.request, self.fingerprints["boxes"])
         results = self.plan_and_run(
-            found, settings.choose_config(self.request), self._choose_items()
+            mark, settings.choose_config(self.request), self._choose_items()
         )
-        eligible = sum(each.result["eligible"] for each in results)
-        chosen = sum(each.result["chosen"] for each in results)
+        eligible = sum(done.result["eligible"] for done in results)
+        chosen = sum(done.result["chosen"] for done in results)
         self.close_stage("choose", eligible, chosen, total(results, "left_out"))
         histogram = Histogram.empty()
-        for each in results:
-            counts = np.frombuffer(self.store.read(f"choice/{each.name}.hist"), "<i8")
+        for done in results:
+            counts = np.frombuffer(self.store.read(f"choice/{done.name}.hist"), "<i8")
             histogram.counts[:] += counts.reshape(histogram.counts.shape)
         self.facts["images"] = {"one_box": histogram.single, "two_boxes": histogram.multi}
         return histogram
@@ -117,16 +115,16 @@ class GroundRun(StagedRun):
     def select(self, histogram: Histogram) -> None:
         """Apply the two-box rule and plan the new shards."""
         cut = self._cut(histogram)
-        found = settings.select_fingerprint(self.request, self.fingerprints["choose"])
+        mark = settings.select_fingerprint(self.request, self.fingerprints["choose"])
         names = planfile.read_names(self.store, "choose")
         items = (SelectItem(name=name) for name in names)
         config = settings.select_config(self.request, cut)
-        results = self.plan_and_run(found, config, items, per_file=1)
-        chosen = sum(each.result["chosen"] for each in results)
-        planned = sum(each.result["planned"] for each in results)
+        results = self.plan_and_run(mark, config, items, per_file=1)
+        chosen = sum(done.result["chosen"] for done in results)
+        planned = sum(done.result["planned"] for done in results)
         self.close_stage("select", chosen, planned, total(results, "left_out"))
-        images = sum(each.result["images"] for each in results)
-        multi = sum(each.result["images_two_boxes"] for each in results)
+        images = sum(done.result["images"] for done in results)
+        multi = sum(done.result["images_two_boxes"] for done in results)
         above, whole = settings.share(self.request)
         if whole * multi <= above * images:
             raise accounting.AccountingError(
@@ -137,11 +135,11 @@ class GroundRun(StagedRun):
 
     def pack(self) -> None:
         """Write the new shards."""
-        found = settings.pack_fingerprint(self.request, self.fingerprints["select"])
+        mark = settings.pack_fingerprint(self.request, self.fingerprints["select"])
         config = settings.pack_config(self.request, self.dataset, self.detector)
-        results = self.plan_and_run(found, config, self._pack_items())
-        planned = sum(each.result["planned"] for each in results)
-        samples = sum(each.result["samples"] for each in results)
+        results = self.plan_and_run(mark, config, self._pack_items())
+        planned = sum(done.result["planned"] for done in results)
+        samples = sum(done.result["samples"] for done in results)
         self.close_stage("pack", planned, samples, total(results, "outcomes"))
         written = Manifest(
             stage="ground",
@@ -149,7 +147,7 @@ class GroundRun(StagedRun):
             level="grounded",
             counts=self.counts(),
             fingerprints=dict(self.fingerprints),
-            shards=tuple(shard_entry(each) for each in results),
+            shards=tuple(shard_entry(done) for done in results),
         )
         self.store.write(YIELDS, commit.encode(self.facts))
         self.store.write("README.md", render(written).encode())
@@ -169,18 +167,18 @@ class GroundRun(StagedRun):
     def _boxes_items(self) -> Iterator[BoxesItem]:
         parts = planfile.read_all(self.store, "labels")
         for name, group in itertools.groupby(parts, key=lambda record: record["shard_name"]):
-            mine = list(group)
-            names = tuple(record["name"] for record in mine)
-            yield BoxesItem(name=name, shard=mine[0]["shard"], parts=names)
+            records = list(group)
+            names = tuple(record["name"] for record in records)
+            yield BoxesItem(name=name, shard=records[0]["shard"], parts=names)
 
     def _choose_items(self) -> Iterator[BucketItem]:
-        done = read_results(self.store, "boxes", trim=lambda result: {SIZES: result[SIZES]})
-        files = [f"boxes/{each.name}.arrows" for each in done]
-        return bucket_items(files, [each.result[SIZES] for each in done])
+        results = read_results(self.store, "boxes", trim=lambda result: {SIZES: result[SIZES]})
+        files = [f"boxes/{done.name}.arrows" for done in results]
+        return bucket_items(files, [done.result[SIZES] for done in results])
 
     def _pack_items(self) -> Iterator[PlannedShard]:
-        done = read_results(self.store, "select")
-        planned = ((each.name, each.result["planned"]) for each in done)
+        results = read_results(self.store, "select")
+        planned = ((done.name, done.result["planned"]) for done in results)
         return planned_shards(planned, self.request.shard_size)
 
     def _cut(self, histogram: Histogram) -> Cut:
@@ -226,8 +224,8 @@ def _heads(results: Sequence[Done]) -> dict[str, list[int]]:
     """Return how often the commonest heads came, and how often with a box."""
     came: Counter[str] = Counter()
     boxed: Counter[str] = Counter()
-    for each in results:
-        for head, (count, with_box) in each.result["heads"].items():
+    for done in results:
+        for head, (count, with_box) in done.result["heads"].items():
             came[head] += count
             boxed[head] += with_box
     return {head: [count, boxed[head]] for head, count in came.most_common(50)}

@@ -178,7 +178,7 @@ def plain_text(origin: Origin, text: str, images: Sequence[str] = ()) -> Record:
     return Record(origin=origin, text=text, images=tuple(images), fields={})
 
 
-def grounded(found: Annotated, image: str, origin: Origin) -> Record:
+def grounded(annotated: Annotated, image: str, origin: Origin) -> Record:
     """Return a caption with boxes.
 
     Raises:
@@ -188,16 +188,16 @@ def grounded(found: Annotated, image: str, origin: Origin) -> Record:
     from shards.grounded import BadGroundingError
 
     try:
-        check(found)
+        check(annotated)
     except BadGroundingError as error:
         raise BadRecordError(error.reason, error.detail) from error
-    known = found.width_px is not None and found.height_px is not None
+    known = annotated.width_px is not None and annotated.height_px is not None
     return Record(
         origin=origin,
-        text=found.caption,
+        text=annotated.caption,
         images=(image,),
-        fields=grounding_of(found).to_json(),
-        size_px=(found.width_px, found.height_px) if known else None,  # type: ignore[arg-type]
+        fields=grounding_of(annotated).to_json(),
+        size_px=(annotated.width_px, annotated.height_px) if known else None,  # type: ignore[arg-type]
     )
 
 

@@ -49,10 +49,10 @@ class ObjectFiles:
     def stat(self, url: str) -> tuple[int, float] | None:
         with self._asking(url):
             try:
-                found = self._fs_info(url)
+                info = self._fs_info(url)
             except FileNotFoundError:
                 return None
-            return _size_and_time(found) if found["type"] == "file" else None
+            return _size_and_time(info) if info["type"] == "file" else None
 
     def _fs_info(self, url: str) -> dict[str, Any]:
         if self._scheme == "s3":
@@ -67,10 +67,10 @@ class ObjectFiles:
         prefix = folder.partition("://")[2].rstrip("/") + "/"
         with self._asking(folder):
             try:
-                found = self._fs.ls(folder, detail=True)
+                entries = self._fs.ls(folder, detail=True)
             except FileNotFoundError:
                 return
-        for info in found:
+        for info in entries:
             name = info["name"].removeprefix(prefix)
             # An object named like the folder is listed beside its content; so are subfolders.
             if info["type"] == "file" and name != info["name"] and name and "/" not in name:
@@ -79,10 +79,10 @@ class ObjectFiles:
     def folders(self, folder: str) -> Iterator[str]:
         with self._asking(folder):
             try:
-                found = self._fs.ls(folder, detail=True)
+                entries = self._fs.ls(folder, detail=True)
             except FileNotFoundError:
                 return
-        for info in found:
+        for info in entries:
             if info["type"] == "directory":
                 yield info["name"].rstrip("/").rpartition("/")[2]
 

@@ -57,7 +57,7 @@ class Training:
     def wait_for_snapshot(self, run: Path, step: int) -> None:
         """Return as soon as the run has a finished snapshot of a step or later."""
         limit = time.monotonic() + _LIMIT_S
-        while not any(each.step >= step for each in snapshots.found(run)):
+        while not any(each.step >= step for each in snapshots.snapshots_of(run)):
             assert time.monotonic() < limit, "the run made no snapshot"
             assert all(process.poll() is None for process in self.processes), self.ended()[1]
             time.sleep(0.02)

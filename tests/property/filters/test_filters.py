@@ -74,7 +74,7 @@ LONG_TABLES = st.lists(ROWS, min_size=6, max_size=14)
 
 @given(LONG_TABLES)
 @example([])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_rules_equal_the_reference(rows: list[dict[str, Any]]) -> None:
     batch = batch_of(rows)
     for rule in filters.build_chain("cogvlm").filters:
@@ -98,7 +98,7 @@ STRICTER: list[tuple[type[Filter], str, list[float]]] = [
 
 @pytest.mark.parametrize(("rule", "name", "values"), STRICTER)
 @given(rows=TABLES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_stricter_never_keeps_more_and_equals_the_reference(
     rule: type[Filter], name: str, values: list[float], rows: list[dict[str, Any]]
 ) -> None:
@@ -114,7 +114,7 @@ def test_stricter_never_keeps_more_and_equals_the_reference(
 
 
 @given(rows=st.lists(ROWS, min_size=2, max_size=6), cuts=st.lists(st.integers(0, 6), max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_batch_borders_do_not_matter(rows: list[dict[str, Any]], cuts: list[int]) -> None:
     batch = batch_of(rows)
     edges = sorted({0, len(rows), *(min(cut, len(rows)) for cut in cuts)})
@@ -125,7 +125,7 @@ def test_batch_borders_do_not_matter(rows: list[dict[str, Any]], cuts: list[int]
 
 @given(LONG_TABLES)
 @example([])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_two_funnel_modes_agree(rows: list[dict[str, Any]]) -> None:
     chain = filters.build_chain("cogvlm")
     full = filters.apply_chain(batch_of(rows), chain, "full")
@@ -140,7 +140,7 @@ def test_the_two_funnel_modes_agree(rows: list[dict[str, Any]]) -> None:
 
 @given(LONG_TABLES)
 @example([])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_full_mode_counts_what_the_rules_say(rows: list[dict[str, Any]]) -> None:
     chain = filters.build_chain("cogvlm")
     result = filters.apply_chain(batch_of(rows), chain, "full")

@@ -32,7 +32,7 @@ URLS = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(URLS)
 def test_canonical_is_idempotent(url: str) -> None:
     canonical = canonical_url(url)
@@ -40,13 +40,13 @@ def test_canonical_is_idempotent(url: str) -> None:
         assert canonical_url(canonical) == canonical
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(URLS)
 def test_canonical_equals_the_slow_reference(url: str) -> None:
     assert canonical_url(url) == reference_identity.canonical_url(url)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.none() | URLS, st.none() | st.text(max_size=9)), max_size=12))
 def test_vectorised_equals_scalar(rows: list[tuple[str | None, str | None]]) -> None:
     # One row in front that is sliced away: arrays with an offset must work as well.

@@ -44,7 +44,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.none() | st.lists(PIECES, max_size=8).map("".join) | st.text(), max_size=8))
 def test_vectorised_equals_scalar(captions: list[str | None]) -> None:
     array = pa.array(["x", *captions], pa.string())[1:]
@@ -52,7 +52,7 @@ def test_vectorised_equals_scalar(captions: list[str | None]) -> None:
     assert clean_captions(array).to_pylist() == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text())
 def test_a_clean_caption_is_one_line_of_composed_text(caption: str) -> None:
     cleaned = clean_caption(caption)
@@ -61,7 +61,7 @@ def test_a_clean_caption_is_one_line_of_composed_text(caption: str) -> None:
     assert not any(unicodedata.category(character) == "Cc" for character in cleaned)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(["&#", "0", "65", "9999999", ";", "x", "&lt", "g"])).map("".join))
 def test_unescape_is_pythons_own_wherever_that_works(text: str) -> None:
     import html

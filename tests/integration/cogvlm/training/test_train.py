@@ -133,7 +133,7 @@ def test_validation_measures_raw_and_averaged_weights_and_the_best_stays(
     assert [each["step"] for each in told] == [1, 2, 3, 4, 5]
     assert all(each["raw"] != each["ema"] for each in told)
     best = min(told, key=lambda each: each["ema"])["step"]
-    assert {each.step for each in snapshots.found(tmp_path / "out")} == {best, 5}
+    assert {each.step for each in snapshots.snapshots_of(tmp_path / "out")} == {best, 5}
 
 
 def test_low_rank_differences_train_alone_and_are_merged_on_reading(

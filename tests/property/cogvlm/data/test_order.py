@@ -155,7 +155,7 @@ def test_the_samples_of_a_window_of_shards_stay_together(
     assert max(map(len, open_at)) <= window
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=3), st.integers(1, 3))
 def test_a_mixtures_shares_are_exact_in_every_block(weights: list[float], streams: int) -> None:
     assume(min(weights) / sum(weights) > 1e-4)
@@ -186,7 +186,7 @@ def test_a_weight_too_small_to_be_drawn_is_an_error() -> None:
         shares([1e-5, 1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.sampled_from([(1, 1), (3, 1), (0.2, 0.8), (1, 1, 2)]))
 def test_a_set_of_a_mixture_is_gone_through_in_epochs(
     streams: int, weights: tuple[float, ...]
@@ -209,7 +209,7 @@ def test_a_set_of_a_mixture_is_gone_through_in_epochs(
     assert [sorted(each) for each in seen] == [places(each) for each in counts[: len(weights)]]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 500)), min_size=2, max_size=12),
     st.sampled_from([(1.0,), (1.0, 2.0)]),

@@ -53,7 +53,7 @@ def types_of(one: Sample) -> list[int]:
 
 
 @given(batches, st.sampled_from(["right", "left"]), st.integers(0, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_official_rule(rows: list, side: str, more: int) -> None:
     samples = [sample(CONFIG, row) for row in rows]
     length = max(len(one.ids) for one in samples) + more
@@ -74,7 +74,7 @@ def test_official_rule(rows: list, side: str, more: int) -> None:
 
 
 @given(batches)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_token_has_one_place(rows: list) -> None:
     batch = collate([[sample(CONFIG, row)] for row in rows], CONFIG)
     together = torch.cat([batch.route.language_T, batch.route.vision_V])
@@ -83,7 +83,7 @@ def test_every_token_has_one_place(rows: list) -> None:
 
 
 @given(batches)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_packed_samples_keep_their_own_positions(rows: list) -> None:
     samples = [sample(CONFIG, row) for row in rows]
     packed = collate([samples], CONFIG)

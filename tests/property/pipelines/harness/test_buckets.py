@@ -35,7 +35,7 @@ def buried(batch):
     return pa.RecordBatch.from_arrays([batch.column("url_hash"), reasons], schema=TOMBSTONE)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(0, 40), max_size=5),
     num_buckets=st.sampled_from([1, 2, 8, 64]),

@@ -59,14 +59,14 @@ def attempt(data: bytes) -> object:
     return pixels.tobytes()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged())
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damage_is_an_image_error_or_an_image(data: bytes) -> None:
     assert attempt(data) == attempt(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(damaged())
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_is_stored_decodes(data: bytes) -> None:
@@ -77,14 +77,14 @@ def test_what_is_stored_decodes(data: bytes) -> None:
     assert decode(stored.data).shape == (stored.height, stored.width, 3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     with pytest.raises(ImageError):
         decode(data, max_pixels=MAX_PIXELS)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(damaged(), st.integers(0, 400))
 def test_a_longer_head_never_takes_a_size_back(data: bytes, cut: int) -> None:
     def read(head: bytes) -> object:

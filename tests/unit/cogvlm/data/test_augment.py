@@ -51,7 +51,7 @@ def test_by_default_nothing_changes(size: tuple[int, int], seed: int) -> None:
     assert random.bit_generator.state == np.random.default_rng(seed).bit_generator.state
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SIZES, AUGMENTS, SEEDS)
 def test_what_comes_out_is_an_image_and_its_boxes(
     size: tuple[int, int], how: Augment, seed: int
@@ -70,7 +70,6 @@ def test_what_comes_out_is_an_image_and_its_boxes(
     assert ((result.left_N >= 0) & (result.left_N <= 1)).all()
 
 
-@settings(deadline=None)
 @given(SIZES, AUGMENTS, SEEDS)
 def test_the_same_state_gives_the_same_result(
     size: tuple[int, int], how: Augment, seed: int
@@ -81,7 +80,7 @@ def test_the_same_state_gives_the_same_result(
     assert np.array_equal(first.left_N, second.left_N)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.integers(0, 60), st.integers(0, 60), st.integers(6, 40), st.integers(6, 40),
     st.floats(0.05, 1), st.sampled_from([0.0, 1.0]), st.sampled_from([0.7, 1.0]),

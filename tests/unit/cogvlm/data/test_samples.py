@@ -117,7 +117,7 @@ def test_the_image_side_is_that_of_the_model(tokenizer: Tokenizer) -> None:
     assert sample.spans == [(1, 1 + debug().span_size)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(epoch=st.integers(0, 10**6))
 def test_a_painted_rectangle_stays_in_its_box(tokenizer: Tokenizer, epoch: int) -> None:
     pixels = np.full((150, 200, 3), 20, np.uint8)
@@ -133,7 +133,7 @@ def test_a_painted_rectangle_stays_in_its_box(tokenizer: Tokenizer, epoch: int) 
     assert np.abs(np.array(found) * SIDE - painted).max() <= 3
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(epoch=st.integers(0, 10**6))
 def test_a_phrase_of_which_less_than_half_is_left_is_dropped(
     tokenizer: Tokenizer, epoch: int
@@ -171,7 +171,7 @@ def test_phrases_are_dropped_and_kept_but_never_all_dropped(tokenizer: Tokenizer
     assert {text.count("[[") for text in texts} == {1, 2}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(epoch=st.integers(0, 10**6))
 def test_no_box_of_a_conversation_is_lost(tokenizer: Tokenizer, epoch: int) -> None:
     boxes = [[0.0, 0.0, 0.2, 0.2], [0.8, 0.8, 1.0, 1.0]]

@@ -87,7 +87,7 @@ def test_without_boxes() -> None:
     assert without_boxes("nothing") == "nothing"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.lists(boxes(), min_size=1, max_size=2), min_size=1, max_size=8))
 def test_the_constant_box_is_at_least_as_good_as_every_gold_box(gold):
     box, share = constant_box(gold)

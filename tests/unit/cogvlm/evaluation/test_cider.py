@@ -80,7 +80,7 @@ def test_what_does_not_fit() -> None:
         cider_d(["a"], [[]])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(IMAGES, st.data())
 def test_scores_are_bounded_and_belong_to_their_image(images, data):
     captions = [data.draw(CAPTION) for _ in images]
@@ -91,7 +91,7 @@ def test_scores_are_bounded_and_belong_to_their_image(images, data):
     assert turned == pytest.approx([scores[at] for at in order])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(IMAGES, st.data())
 def test_no_caption_beats_the_only_reference(images, data):
     only = [texts[:1] for texts in images]

@@ -59,7 +59,7 @@ def test_unreadable_answers_are_wrong_and_counted(task: str) -> None:
     said = [UNREADABLE[task], *(each.truth for each in questions[1:])]
     score = scoring.score(task, questions, said)
     assert sum(score.unparsable.values()) == 1
-    assert score.each[0] == 0
+    assert score.scores[0] == 0
     name, most = MAIN.get(task, ("accuracy", 1))
     assert score.metrics[name] == pytest.approx(most * (1 - 1 / len(questions)))
 
@@ -76,7 +76,7 @@ def test_the_order_of_samples_is_nothing(task, data):
     assert 0 <= score.metrics[name] <= most + 1e-6
     assert turned.metrics[name] == pytest.approx(score.metrics[name])
     assert turned.unparsable == score.unparsable
-    assert turned.each == pytest.approx([score.each[at] for at in order])
+    assert turned.scores == pytest.approx([score.scores[at] for at in order])
 
 
 def test_constant_answers() -> None:

@@ -55,9 +55,7 @@ def grounded(draw):
     return GroundedSample(common(caption), Grounding(chunks, rows(), phrases))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(grounded(), max_size=4))
 def test_round_trip(tmp_path: Path, samples):
     file = tmp_path / "grit.parquet"

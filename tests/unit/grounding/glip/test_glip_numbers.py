@@ -73,7 +73,7 @@ def test_fusion_is_the_published_attention() -> None:
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 1000),
     height=st.integers(12, 30),

@@ -128,7 +128,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps, st.integers(1, 3), st.sampled_from([2.0, 10.0, 40.0]))
 def test_limits_hold_and_no_work_is_lost(
     plan: list[tuple[str, str]], connections: int, rate: float

@@ -204,7 +204,7 @@ def test_mix_equals_the_reference(num_buckets: int, tmp_path: Path) -> None:
         assert order == sorted(order)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.randoms(use_true_random=False))
 def test_layout_changes_only_the_provenance(
     tmp_path_factory: pytest.TempPathFactory, draw: random.Random
