@@ -1,4 +1,6 @@
 import pytest
+import torch
+from helpers.grounding import glip_parts
 
 from grounding.detectors import load
 from grounding.detectors.blobs import BlobDetector
@@ -27,13 +29,18 @@ def test_forms(truth):
     )
 
 
-def test_glip_gets_its_options(monkeypatch):
-    from grounding.glip import detector
-
-    monkeypatch.setattr(detector, "GlipDetector", lambda *values, **named: (values, named))
-    made = load_detector("glip:a/b.pth", device="cpu", precision="bf16", vocab="v.txt")
-    named = {"device": "cpu", "precision": "bf16", "batch": 8, "vocab": "v.txt"}
-    assert made == (("a/b.pth",), named)
+def test_glip_is_loaded_as_its_options_say(tmp_path):
+    case = glip_parts.FOLDER / "io_fused.safetensors"
+    torch.save(glip_parts.weights_of(case), tmp_path / "b.pth")
+    glip_parts.word_pieces_of(case, tmp_path)
+    options = {"vocab": tmp_path / "vocab.txt", "variant": glip_parts.config_of(case)}
+    made = load_detector(
+        f"glip:{tmp_path / 'b.pth'}", device="cpu", precision="bf16", batch=3, **options
+    )
+    assert (made.options.device, made.options.batch) == ("cpu", 3)
+    assert " bf16 " in made.name
+    weight = made._model.backbone.body.patch_embed.proj.weight
+    assert weight.dtype == torch.bfloat16
     with pytest.raises(ValueError, match="glip has no option size; it has variant, vocab"):
         load_detector("glip:a/b.pth", device="cpu", size="800")
 
