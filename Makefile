@@ -1,4 +1,4 @@
-# Every target makes its environment from the lock when it is missing.
+# Every target builds the environment from the lock file if it is missing or out of date.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,27 +24,28 @@ learn: setup
 learn-ablate: setup
 	$(BIN)/python -m examples.ablate
 
-# One worker a core; each computes on one thread, or they would wait for each other.
+# One worker per core. Each computes on one thread; with more they would compete for the cores.
 PYTEST := NO_ALBUMENTATIONS_UPDATE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: setup
 	$(PYTEST)
 
-# What needs no job, no training and no server: under two minutes on two cores.
+# Tests that need no job, training or server: under two minutes on two cores.
 test-fast: setup
 	$(PYTEST) tests/unit tests/property -m "not slow"
 
-# GOLDEN_DIR names another folder of the layout of tests/golden.
+# GOLDEN_DIR names another folder with the layout of tests/golden.
 test-golden: setup
 	$(BIN)/python -m pytest tests/integration/golden
 
-# A GLIP checkpoint against its published number; neither it nor the images may be handed on.
-# VOCAB is the vocabulary of bert-base-uncased, where the checkpoint has none beside it.
+# Checks a GLIP checkpoint against its published accuracy; neither it nor the images may be
+# redistributed. VOCAB is the vocabulary of bert-base-uncased, if the checkpoint's folder has none.
 verify-glip: setup
 	$(BIN)/python -m grounding.verify --weights "$(WEIGHTS)" --flickr "$(FLICKR)" $(if $(VOCAB),--vocab "$(VOCAB)")
 
-# The official grounding model (cogvlm-grounding-generalist v1.1) must be right on 92.76 % ± 0.3 of
-# RefCOCO's val split. REFCOCO is a shard set of it (docs/evaluation.md); neither may be handed on.
+# The official grounding model (cogvlm-grounding-generalist v1.1) must reach 92.76 % ± 0.3 on
+# RefCOCO's val split. REFCOCO is a shard set of it (docs/evaluation.md); neither may be
+# redistributed.
 verify-official: setup
 	$(BIN)/python -m cogvlm.evaluation.verify --checkpoint "$(CHECKPOINT)" --refcoco "$(REFCOCO)"
 
@@ -69,7 +70,7 @@ image: setup
 	$(BIN)/python -m scripts.worker_requirements $(addprefix --extra ,$(EXTRAS)) > build/worker-requirements.txt
 	docker build --target worker --tag $(IMAGE) $(BUILD_ARGS) .
 
-# Public hashes for every platform, no addresses. torch and torchvision are a matching pair.
+# Hashes of public releases for every platform, no index URLs. torch and torchvision must match.
 lock:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==0.13.8

@@ -1,1 +1,1 @@
-"""Benches against the tools that people would use instead; `python -m benchmarks` runs them."""
+"""Benchmarks against the tools that people would use instead; `python -m benchmarks` runs them."""

@@ -1,10 +1,10 @@
-"""`make bench`: every bench, as tables of figures and ratios; goals that were missed end it with 1.
+"""`make bench`: run every benchmark and print tables of figures; exits with 1 if a goal is missed.
 
     python -m benchmarks [--record]
 
-Everything runs on this machine: servers listen on loopback, data is made from seeds in a temporary
-folder. Nothing is kept unless `--record` is given: then the large sizes run too (20 M rows, about
-twenty minutes) and the figures go to `benchmarks/results/DATE.md`.
+Everything runs on this machine: servers listen on the loopback interface, and data is generated
+from seeds in a temporary folder. With `--record` the large sizes run too (20 M rows, about twenty
+minutes) and the figures are written to `benchmarks/results/DATE.md`; otherwise nothing is kept.
 """
 
 from __future__ import annotations
@@ -65,16 +65,18 @@ _LISTINGS = {
 
 
 def main() -> int:
-    """Run all benches; returns the exit code."""
+    """Run all benchmarks; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--record", action="store_true", help="run the large sizes, keep figures")
+    parser.add_argument(
+        "--record", action="store_true", help="also run the large sizes and keep the figures"
+    )
     options = parser.parse_args()
     sections, missed = [], []
     for title, method, lines, figures in _sections(options.record):
         sys.stdout.write("\n".join([f"## {title}", "", *lines, "", ""]))
         sys.stdout.flush()
         sections.append((title, method, lines))
-        missed += [each.name for each in figures if each.met is False]
+        missed += [figure.name for figure in figures if figure.met is False]
     if options.record:
         path = measure.record(sections, datetime.date.today())
         sys.stdout.write(f"recorded in {path.relative_to(measure.ROOT)}\n")
@@ -85,7 +87,7 @@ def main() -> int:
 
 def _sections(full: bool) -> Iterator[tuple[str, str, list[str], list[Figure]]]:
     with tempfile.TemporaryDirectory(prefix="groundwork-bench-") as folder:
-        if full:  # once for all: the smaller sizes are its first files
+        if full:  # written once: the smaller sizes are its first files
             corpus.metadata(Path(folder) / "metadata", mix_memory.FULL_ROWS)
         for title, method, measured in _COMPARISONS:
             figures = measured(Path(folder), full)

@@ -1,4 +1,4 @@
-"""What filtering costs without a system around it: the yardstick of `filter_vs_pyarrow`.
+"""Filtering without a job around it: the baseline of `filter_vs_pyarrow`.
 
     python -m benchmarks.bare_filter OUT FILE…
 

@@ -1,9 +1,9 @@
-"""What one part and one bucket cost where there are thousands of either; prints JSON.
+"""The cost of one part and one bucket when there are thousands of each; prints JSON.
 
     python -m benchmarks.bucket_costs KEPT.parquet BUCKETS
 
-Cuts the kept rows of one real part into as many buckets as 2.7 B rows have, and loads all those
-segments as a mix item loads its own: by ranged reads, one small stream each.
+Splits the kept rows of one real part into as many buckets as 2.7 B rows have, and loads all these
+segments as a mix item does: by ranged reads, one small stream each.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shards.files.store import Store
 from shards.schema import KEPT
 
 _BATCH_ROWS = 50_000
-_PARTS = 50  # so that what a plan file holds besides its segments does not count
+_PARTS = 50  # enough that the rest of a plan file is negligible beside its segments
 
 
 def main() -> None:
@@ -42,14 +42,14 @@ def main() -> None:
             sizes = buckets.append_run(file, batches, [], num_buckets, 0)
         cut_s = time.process_time() - started
         load_s = _load_s(folder, sizes)
-        found = {
+        costs = {
             "rows": rows.num_rows,
             "bytes": Path(folder, "part").stat().st_size,
             "cut_cpu_s": cut_s,
             "load_cpu_s": load_s,
             **_plan_costs(sizes),
         }
-    sys.stdout.write(json.dumps(found))
+    sys.stdout.write(json.dumps(costs))
 
 
 def _load_s(folder: str, sizes: buckets.Sizes) -> float:
@@ -57,14 +57,16 @@ def _load_s(folder: str, sizes: buckets.Sizes) -> float:
     for size, _ in sizes:
         segments.append(Segment(file="part", offset=offset, rows_bytes=size, tombstones_bytes=0))
         offset += size
-    item = MixItem(name="bucket-0000", segments=tuple(each for each in segments if each.rows_bytes))
+    item = MixItem(
+        name="bucket-0000", segments=tuple(segment for segment in segments if segment.rows_bytes)
+    )
     started = time.process_time()
     _load(Store(folder), item)
     return time.process_time() - started
 
 
 def _plan_costs(sizes: buckets.Sizes) -> dict[str, Any]:
-    """Return what the segment sizes of a part cost in its done-marker and in the mix's plan."""
+    """Return the bytes that a part's segment sizes take in its done-marker and the mix's plan."""
     result = {"num_buckets": len(sizes), "runs": [{"offset": 0, "sizes": sizes}]}
     done = [Done(f"part-{n:05d}", _packed_segments(result), {}) for n in range(_PARTS)]
     items = list(_mix_items(done))

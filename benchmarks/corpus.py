@@ -1,8 +1,9 @@
-"""Metadata for the benches, written by a child process: LAION-joined columns, seeded.
+"""Metadata for the benchmarks, written by a child process: LAION's joined columns, from seeds.
 
     python -m benchmarks.corpus FOLDER FILES
 
-File i holds 500,000 rows that depend on i alone, so a folder of few files is a part of one of many.
+File i holds 500,000 rows that depend only on i, so a larger folder begins with the files of a
+smaller one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _SEED = 7
 
 
 def metadata(folder: Path, rows: int) -> list[Path]:
-    """Return so many files of metadata under a folder, making what is missing."""
+    """Return metadata files in a folder, writing those that are missing."""
     files = max(1, rows // FILE_ROWS)
     paths = [folder / f"part-{index:05d}.parquet" for index in range(files)]
     if not all(path.exists() for path in paths):

@@ -1,11 +1,11 @@
-"""How much of a training run goes by waiting for data: the `debug` run on a CPU.
+"""The share of a training run spent waiting for data: the `debug` run on a CPU.
 
     python -m benchmarks.data_wait [--steps 200]
 
-`python -m cogvlm.train --preset debug` with one loader process, on shards of small scenes, as a
-user runs it. The share is taken from the run's own log: seconds waited over seconds of the steps,
-without the first ones, in which the loader process starts. The pictures are small: this is about
-the hand-over between processes, and `benchmarks.loader_vs_webdataset` about the cost of a sample.
+Runs `python -m cogvlm.train --preset debug` as a user would, with one loader process, on shards of
+small scenes. The share comes from the run's own log: seconds waited over seconds of the steps,
+without the first steps, in which the loader process starts. The images are small, so this measures
+the transfer between processes; `benchmarks.loader_vs_webdataset` measures the cost of a sample.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHARD_SIZE = 250
 
 
 def figures(folder: Path, steps: int = STEPS, samples: int = SAMPLES) -> list[Figure]:
-    """Train in a child process and return what its log says."""
+    """Train in a child process and return the figures of its log."""
     from cogvlm.training.watch import read_log
 
     data = training_data.make(folder / "scenes", "scenes", samples, _SHARD_SIZE)

@@ -1,4 +1,4 @@
-"""Decoder layers with experts on a CPU: share of the plain GEMM rate, and against mask routing.
+"""Decoder layers with experts on a CPU, compared with plain GEMM and with mask routing.
 
     python -m benchmarks.expert_layer [--full]
 
@@ -7,16 +7,16 @@ vision and 64 language tokens; forward and backward with frozen language weights
 the same weights, norms and attention and routes by boolean masks, as public CogVLM code does;
 outputs and gradients of all variants agree to 1e-5 before anything is timed.
 
-FLOPs are 2 per weight and token forward and for the input's gradient, and again for the weight
-gradients of vision tokens; attention counts at half, norms and activations not at all. The plain
-GEMM multiplies square matrices of 2048; the goals are shares of its rate. The products of the
-layers alone, without anything between them, are shown beside it. All is CPU time of one process,
-variants in turns, with plain GEMMs between them; figures are medians of the rounds, a share is
-against the plain GEMMs around it, a ratio is one of two shares. Freed memory stays with the
-process, as on a GPU.
+Counted are 2 FLOPs per weight and token for the forward pass, as many for the input's gradient, and
+for vision tokens as many again for the weight gradients. Attention counts half, norms and
+activations nothing. The plain GEMM multiplies square matrices of 2048; the goals are shares of its
+rate. The layers' matrix products alone, with nothing between them, are also shown. All figures are
+CPU time of one process, with variants in turns and plain GEMMs between them. Figures are medians of
+the rounds; a share is relative to the plain GEMMs just before and after, and a ratio divides two
+shares. Freed memory stays with the process, as on a GPU.
 
 On a CPU routing hardly matters. The goals say that two streams cost nothing and compile to one
-graph, not that they are faster; `benchmarks.gpu_step` is for that.
+graph, not that they are faster; `benchmarks.gpu_step` measures that.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _NAMES = {
 
 
 def figures(full: bool) -> list[Figure]:
-    """Measure in a child process, so that this one stays small, and return what there is to say."""
+    """Measure in a child process, so that this one stays small, and return the figures."""
     rounds = _MANY_ROUNDS if full else _ROUNDS
     printed = measure.run(["-m", "benchmarks.expert_step", str(rounds)]).output
-    found = json.loads(printed.splitlines()[-1])
-    rates: dict[str, list[float]] = found["rates"]
-    shares: dict[str, list[float]] = found["shares"]
+    result = json.loads(printed.splitlines()[-1])
+    rates: dict[str, list[float]] = result["rates"]
+    shares: dict[str, list[float]] = result["shares"]
 
     def ratio(one: str, other: str) -> float:
         return measure.median(a / b for a, b in zip(shares[one], shares[other], strict=True))

@@ -1,9 +1,9 @@
-"""The child of `expert_layer`: times its variants in turns; prints JSON by name and round.
+"""The child process of `expert_layer`: times its variants in turns; prints JSON by name and round.
 
     python -m benchmarks.expert_step ROUNDS
 
-Rates are in GFLOP/s. A share is against the plain GEMM just before and just after: on a machine
-that others use, speed changes by a tenth within seconds.
+Rates are in GFLOP/s. A share is relative to the plain GEMM just before and just after, because the
+speed of a shared machine changes by a tenth within seconds.
 
 Shape letters as in `cogvlm.model.decoder`.
 """
@@ -76,7 +76,7 @@ def main() -> None:
     before = plain_flops / cpu_s(plain)
     for turn in range(int(sys.argv[1])):
         names = [*work] * 2
-        for name in names[turn % len(work) :][: len(work)]:  # each is first, and last, in its turn
+        for name in names[turn % len(work) :][: len(work)]:  # each is first and last in turn
             run, flops = work[name]
             rate, after = flops / cpu_s(run), plain_flops / cpu_s(plain)
             rates["plain"].append(after / 1e9)
@@ -91,15 +91,15 @@ def cpu_s(run: Callable[[], object]) -> float:
     started = time.process_time()
     results = run()
     seconds = time.process_time() - started
-    del results  # after the clock was read, before the next one starts
+    del results  # after the clock is read, before the next variant starts
     return seconds
 
 
 def keep_memory() -> None:
-    """Let malloc return no memory to the system, as torch's allocator does on a GPU.
+    """Keep malloc from returning memory to the system, like torch's allocator on a GPU.
 
-    A large tensor in new pages costs several times what is done with it, and which tensors get
-    some is chance. Nothing happens on systems without mallopt.
+    New pages for a large tensor cost several times the computation on it, and it is chance which
+    tensors get them. This does nothing on systems without mallopt.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -133,7 +133,9 @@ def make_setting() -> Setting:
         parameter.requires_grad_(".vision_expert_" in name or ".vision_mlp." in name)
         if parameter.requires_grad:
             trained.append(parameter)
-            parameter.data += 0.02 * torch.randn_like(parameter)  # it was the language weight
+            parameter.data += 0.02 * torch.randn_like(
+                parameter
+            )  # it was a copy of the language weight
     sample = Sample(
         ids=[config.bos_id] * (VISION + LANGUAGE),
         labels=[IGNORE] * (VISION + LANGUAGE),
@@ -151,7 +153,7 @@ def make_setting() -> Setting:
 def ours(layers: Sequence[nn.Module], setting: Setting) -> Step:
     """Return a step of two streams."""
     route = setting.context.route
-    inputs = [each.requires_grad_() for each in split(setting.hidden_ND, route)]
+    inputs = [stream.requires_grad_() for stream in split(setting.hidden_ND, route)]
     gradients = split(setting.gradient_ND, route)
 
     def step() -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -186,7 +188,7 @@ def compare(
     wanted: tuple[Sequence[Tensor], Sequence[Tensor]],
     route: Route,
 ) -> None:
-    """Raise ValueError where a step of two streams differs from the baseline's."""
+    """Raise ValueError if a step of two streams differs from the baseline's."""
     (outputs, (text_TD, vision_VD, *weights)) = actual
     ((output_BLD,), (input_BLD, *wanted_weights)) = wanted
     pairs = [
@@ -201,7 +203,7 @@ def compare(
 
 
 def products() -> Callable[[], None]:
-    """Return the matrix products of one layer, into memory that is there."""
+    """Return the matrix products of one layer, written into existing memory."""
     calls = []
     for size_in, size_out in _MATRICES:
         for tokens, trains in ((SAMPLES * VISION, True), (SAMPLES * LANGUAGE, False)):
@@ -220,7 +222,7 @@ def products() -> Callable[[], None]:
 
 
 def square() -> Callable[[], Tensor]:
-    """Return one large product, into memory that is there."""
+    """Return one large product, written into existing memory."""
     one, other, out = torch.randn(3, SQUARE, SQUARE)
     return lambda: torch.mm(one, other, out=out)
 

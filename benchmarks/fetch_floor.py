@@ -1,9 +1,9 @@
 """CPU milliseconds per image of the fetcher alone, against a server on this machine.
 
-In: sizes and counts on the command line. Out: one line per case with the CPU of this
-process (libcurl thread, callbacks, hand-over), the server's excluded because it runs
-in a child process. Published floor for a bare libcurl multi loop on the same kind of
-work: 0.19 ms over HTTP with a new connection, 0.16 ms kept alive, 193 KB bodies.
+Goes in: the number of images. Comes out: one line per case with the CPU time of this process
+(libcurl thread, callbacks, hand-over); the server runs in a child process and is not counted. For
+comparison, a bare libcurl multi loop was published to take 0.19 ms over HTTP with a new connection
+and 0.16 ms kept alive, with bodies of 193 KB.
 
     python -m benchmarks.fetch_floor --images 2000
 """
@@ -22,7 +22,7 @@ from pipelines.fetch import FetchConfig, Fetcher, Request
 
 
 def serve(pipe: Connection) -> None:
-    """Run a server until the parent says stop (child process)."""
+    """Run a server in a child process until the parent stops it."""
     sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests"))
     from helpers.pipelines.servers import WebServer
 
@@ -53,7 +53,7 @@ def measure(port: int, images: int, path: str, connections: int) -> tuple[float,
 
 
 def main() -> None:
-    """Measure small and average bodies and write a line for each."""
+    """Measure small and average bodies and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--connections", type=int, default=32)

@@ -1,12 +1,13 @@
-"""CPU per image from URL to shard, against img2dataset 1.47, and what the pixels are worth.
+"""CPU time per image from URL to shard, and image quality, compared with img2dataset 1.47.
 
     python -m benchmarks.fetch_vs_img2dataset [--images 1000] [--rounds 3]
 
-Both fetch one list over HTTP from a server process on this machine, a connection per image, and
-store 256 px keep_ratio at quality 95 in one process; runs alternate. Each side warms up, then does
-a short and a long list in the same process; the figure is their difference. Start-up is in neither:
-img2dataset's varies by more than a CPU second, as much as two hundred of its images. PSNR is of the
-stored image against a full decode, float antialiased bicubic and the same encoder.
+Both fetch the same list over HTTP from a server process on this machine, with one connection per
+image, and store images at 256 px keep_ratio and quality 95 in one process; runs alternate. Each
+side warms up, then does a short and a long list in the same process. The figure is the difference
+of the two, which excludes start-up: img2dataset's varies by more than a CPU second, as much as two
+hundred of its images. PSNR compares the stored image with a full decode, float antialiased bicubic
+and the same encoder.
 """
 
 from __future__ import annotations
@@ -42,25 +43,25 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def figures(folder: Path, images: int = IMAGES, rounds: int = ROUNDS) -> list[Figure]:
-    """Measure and return what there is to say."""
+    """Measure and return the figures."""
     pictures = folder / "pictures"
     measure.run(["-m", "benchmarks.pictures", "make", str(pictures), str(images)])
     with _server(pictures) as base:
         few, many = (_list(folder / f"{n}.parquet", base, n) for n in (FEW, images))
-        found: dict[str, list[float]] = {"img2dataset": [], "torch": [], "pillow": []}
-        rss = dict.fromkeys(found, 0.0)
+        cpu_ms: dict[str, list[float]] = {"img2dataset": [], "torch": [], "pillow": []}
+        rss = dict.fromkeys(cpu_ms, 0.0)
         for _ in range(rounds):
-            for name, costs in found.items():
+            for name, costs in cpu_ms.items():
                 cost = _run(name, few, many, folder / name)
                 costs.append(float(cost.output.splitlines()[-1]) / (images - FEW) * 1000)
                 rss[name] = max(rss[name], cost.rss_mb)
-    ms = {name: measure.median(costs) for name, costs in found.items()}
+    ms = {name: measure.median(costs) for name, costs in cpu_ms.items()}
     return [*_cost_figures(ms, rss), *_psnr_figures(folder, pictures)]
 
 
 def _run(name: str, few: Path, many: Path, out: Path) -> measure.Cost:
-    for each in (out, out.with_name(f"{out.name}-warm"), out.with_name(f"{out.name}-few")):
-        shutil.rmtree(each, ignore_errors=True)
+    for folder in (out, out.with_name(f"{out.name}-warm"), out.with_name(f"{out.name}-few")):
+        shutil.rmtree(folder, ignore_errors=True)
     paths = [str(few), str(many), str(out)]
     if name == "img2dataset":
         return measure.run(["-m", "benchmarks.peer_img2dataset", *paths])
@@ -68,13 +69,13 @@ def _run(name: str, few: Path, many: Path, out: Path) -> measure.Cost:
 
 
 def _cost_figures(ms: dict[str, float], rss: dict[str, float]) -> list[Figure]:
-    found = [Figure(f"{name}: CPU per image", value, "ms") for name, value in ms.items()]
-    found.append(
+    lines = [Figure(f"{name}: CPU per image", value, "ms") for name, value in ms.items()]
+    lines.append(
         measure.at_least("torch : img2dataset", ms["img2dataset"] / ms["torch"], "x", GOAL)
     )
-    found.append(Figure("pillow : img2dataset", ms["img2dataset"] / ms["pillow"], "x"))
-    found += [Figure(f"{name}: peak memory", rss[name], "MB") for name in ms]
-    return found
+    lines.append(Figure("pillow : img2dataset", ms["img2dataset"] / ms["pillow"], "x"))
+    lines += [Figure(f"{name}: peak memory", rss[name], "MB") for name in ms]
+    return lines
 
 
 def _psnr_figures(folder: Path, pictures: Path) -> list[Figure]:
@@ -85,15 +86,15 @@ def _psnr_figures(folder: Path, pictures: Path) -> list[Figure]:
         wanted = _reference((pictures / name).read_bytes())
         for engine, images in stored.items():
             values[engine].append(_psnr(images[name], wanted))
-    middle = {engine: float(np.median(each)) for engine, each in values.items()}
-    low = {engine: float(np.percentile(each, 5)) for engine, each in values.items()}
-    found = [Figure("images both kept", len(common), "")]
+    middle = {engine: float(np.median(psnr)) for engine, psnr in values.items()}
+    low = {engine: float(np.percentile(psnr, 5)) for engine, psnr in values.items()}
+    lines = [Figure("images both kept", len(common), "")]
     for label, value in (("median", middle), ("5th percentile", low)):
         for engine in ("img2dataset", "pillow"):
-            found.append(Figure(f"{engine}: PSNR, {label}", value[engine], "dB"))
+            lines.append(Figure(f"{engine}: PSNR, {label}", value[engine], "dB"))
         peer = value["img2dataset"]
-        found.append(measure.at_least(f"torch: PSNR, {label}", value["torch"], "dB", peer))
-    return found
+        lines.append(measure.at_least(f"torch: PSNR, {label}", value["torch"], "dB", peer))
+    return lines
 
 
 @contextmanager
@@ -120,17 +121,17 @@ def _list(path: Path, base: str, count: int) -> Path:
 
 
 def _stored(out: Path) -> dict[str, bytes]:
-    """Return the stored images of a run, of either tool, by the last part of their URL."""
+    """Return the stored images of either tool's run by the last part of their URL."""
     shards = out / "shards"
-    found = {}
+    images = {}
     for path in (shards if shards.is_dir() else out).glob("*.tar"):
         with tarfile.open(path) as tar:
-            files = {each.name: _content(tar, each) for each in tar.getmembers()}
+            files = {member.name: _content(tar, member) for member in tar.getmembers()}
         for name in files:
-            if name.endswith(".json"):  # both put one with the URL beside every image
+            if name.endswith(".json"):  # both tools store one with the URL beside every image
                 url = json.loads(files[name])["url"]
-                found[url.rpartition("/")[2]] = files[name.removesuffix("json") + "jpg"]
-    return found
+                images[url.rpartition("/")[2]] = files[name.removesuffix("json") + "jpg"]
+    return images
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

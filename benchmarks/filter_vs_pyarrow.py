@@ -1,10 +1,10 @@
-"""Rows per CPU second of `pipelines.filter --stop_after=filter` against pyarrow, and its memory.
+"""Rows per CPU second and memory of `pipelines.filter --stop_after=filter`, compared with pyarrow.
 
     python -m benchmarks.filter_vs_pyarrow [--full]
 
-4 M rows with LAION's joined columns, one process; the whole command counts. The steady figures
-are differences between 4 M and 1 M rows, so start-up is not in them. `--full` adds 16 M rows, to
-show that memory does not grow with the input.
+4 M rows with LAION's joined columns in one process; the whole command counts. The steady figures
+are differences between 4 M and 1 M rows, which excludes start-up. `--full` adds 16 M rows, to show
+that memory does not grow with the input.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROUNDS = 3
 
 
 def figures(folder: Path, full: bool) -> list[Figure]:
-    """Measure and return what there is to say; metadata is made under `folder` and left there."""
+    """Measure and return the figures; metadata is written under `folder` and left there."""
     files = corpus.metadata(folder / "metadata", ROWS)
     few = files[: FEW_ROWS // corpus.FILE_ROWS]
     ours, bare, steady = [], [], []
@@ -41,7 +41,7 @@ def figures(folder: Path, full: bool) -> list[Figure]:
     rate = rest / (cpu - measure.median(s[0] for s in steady))
     bare_rate = rest / (bare_cpu - measure.median(s[1] for s in steady))
     rss = max(cost.rss_mb for cost in ours)
-    found = [
+    lines = [
         Figure("ours, 4 M rows, whole command", ROWS / cpu, "rows per CPU s"),
         Figure("bare pyarrow, 4 M rows", ROWS / bare_cpu, "rows per CPU s"),
         measure.at_least("ours : bare, whole command", bare_cpu / cpu, "x", 0.9),
@@ -52,9 +52,9 @@ def figures(folder: Path, full: bool) -> list[Figure]:
     ]
     if full:
         many = _ours(folder, corpus.metadata(folder / "metadata", MANY_ROWS)).rss_mb
-        found.append(measure.below("peak memory, 16 M rows", many, "MB", RSS_MB))
-        found.append(measure.below("growth from 4 M to 16 M rows", many - rss, "MB", FLAT_MB))
-    return found
+        lines.append(measure.below("peak memory, 16 M rows", many, "MB", RSS_MB))
+        lines.append(measure.below("growth from 4 M to 16 M rows", many - rss, "MB", FLAT_MB))
+    return lines
 
 
 def _ours(folder: Path, files: list[Path]) -> Cost:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.filters_speed [METADATA.parquet]
 
-In: a parquet file with the columns URL and TEXT (LAION's names), repeated to 100,000 rows; the
-other columns are drawn. Without a file, made-up rows of the same lengths. Out: lines on stdout.
+Goes in: a parquet file with the columns URL and TEXT (LAION's names), repeated to 100,000 rows; the
+other columns are random. Without a file, generated rows of the same lengths. Comes out: lines on
+stdout.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ REPEATS = 5
 
 
 def main() -> None:
-    """Measure and report."""
+    """Measure and print."""
     batch = metadata_batch(*(_read(sys.argv[1]) if len(sys.argv) > 1 else _made_up()))
     batches = [batch.slice(0, BATCH_ROWS), batch.slice(BATCH_ROWS)]
     chain = filters.build_chain("cogvlm")

@@ -1,17 +1,17 @@
-"""GLIP-T on a CPU: against its own matrix products, against padded text, and GroundingDINO.
+"""GLIP-T on a CPU, compared with its own matrix products, with padded text, and with GroundingDINO.
 
     python -m benchmarks.glip_speed [--full]
 
-Random weights, a batch of 4 images of 480 x 480 with captions of 16 word pieces, in float32 on one
-thread, from normalised images to ranked candidates. Padded means 256 word pieces, as the original
-always reads; the scores of real ones agree to 1e-4 before anything is timed. The products are the
-convolutions and matrix products of that run on tensors of the same shapes and layouts, with nothing
-between them: attention as its two products, a deformable convolution as the product after its
-values were looked up. GroundingDINO is transformers' at the sizes of its tiny variant, which has
-the same image and text towers, on the same batch up to boxes and token scores.
+Random weights and a batch of 4 images of 480 x 480 with captions of 16 word pieces, in float32 on
+one thread, from normalised images to ranked candidates. Padded means 256 word pieces, which the
+original always reads; before anything is timed, the scores of the real ones must agree to 1e-4. The
+products are the convolutions and matrix products of that run on tensors of the same shapes and
+layouts, with nothing between them: attention as its two products, a deformable convolution as the
+product after its lookup. GroundingDINO is transformers' at the sizes of its tiny variant, which has
+the same image and text towers, on the same batch, up to boxes and token scores.
 
-All is CPU time of one process, variants in turns; rates are medians, ratios medians of one round's.
-Freed memory stays with the process.
+All figures are CPU time of one process, with variants in turns. Rates are medians over the rounds;
+ratios are taken within a round, and their median is shown. Freed memory stays with the process.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _NAMES = {
 
 
 def figures(full: bool) -> list[Figure]:
-    """Measure in a child process and return what there is to say."""
+    """Measure in a child process and return the figures."""
     rounds = _MANY_ROUNDS if full else _ROUNDS
     return of_seconds(measure.run(["-m", "benchmarks.glip_step", str(rounds)]).output)
 
 
 def of_seconds(printed: str) -> list[Figure]:
-    """Return the figures of what the child printed."""
+    """Return the figures from the output of the child."""
     seconds: dict[str, list[float]] = json.loads(printed.splitlines()[-1])
 
     def times(one: str, other: str) -> float:
         pairs = zip(seconds[one], seconds[other], strict=True)
         return measure.median(a / b for a, b in pairs)
 
-    rates = {name: measure.median(BATCH / each for each in seconds[name]) for name in _NAMES}
+    rates = {name: measure.median(BATCH / turn_s for turn_s in seconds[name]) for name in _NAMES}
     return [
         *(Figure(title, rates[name], "images/s") for name, title in _NAMES.items()),
         measure.at_least("GLIP-T : text padded", times("padded", "ours"), "x", PADDED_RATIO),

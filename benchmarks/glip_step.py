@@ -1,4 +1,4 @@
-"""The child of `glip_speed`: times a batch of GLIP-T and what it is compared with, in turns.
+"""The child process of `glip_speed`: times a batch of GLIP-T and of its competitors, in turns.
 
     python -m benchmarks.glip_step ROUNDS [--toy]
 
@@ -62,7 +62,7 @@ def main() -> None:
         compare(detect(setting, TOKENS), detect(setting, setting.model.config.max_tokens))
         runs["products"] = products(setting)
         runs["grounding_dino"] = grounding_dino(setting, options.toy)
-        for name in ("products", "grounding_dino"):  # the others have been run
+        for name in ("products", "grounding_dino"):  # the others have run already
             runs[name]()
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(options.rounds):
@@ -105,7 +105,7 @@ def detect(setting: Setting, length: int) -> HeadOutput:
 
 
 def compare(trimmed: HeadOutput, padded: HeadOutput) -> None:
-    """Raise ValueError where padding of the text changes what real tokens get."""
+    """Raise ValueError if padding the text changes the scores of real tokens."""
     for one, other in zip(trimmed.token_logits, padded.token_logits, strict=True):
         error = float((one - other[..., :TOKENS]).abs().max())
         if not error < _TOLERANCE:
@@ -113,7 +113,7 @@ def compare(trimmed: HeadOutput, padded: HeadOutput) -> None:
 
 
 class Products(TorchDispatchMode):
-    """Notes every matrix product and convolution with the layout of its inputs."""
+    """Records every matrix product and convolution with the layout of its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Products(TorchDispatchMode):
         if func.overloadpacket in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution):
             self.calls.append((func, tuple(map(_like, args))))
         elif "scaled_dot_product" in str(func):
-            query, key, value = (_like(each) for each in args[:3])
+            query, key, value = (_like(tensor) for tensor in args[:3])
             self.calls.append((torch.matmul, (query, key.transpose(-1, -2))))
             self.calls.append((torch.matmul, (query @ key.transpose(-1, -2), value)))
         elif "deform_conv2d" in str(func):  # of the small maps: as a plain convolution
@@ -146,8 +146,8 @@ def _like(value: Any) -> Any:
 
 
 def products(setting: Setting) -> Callable[[], None]:
-    """Return the products of `detect` without anything between them, on random numbers."""
-    # Inference mode would show the mode whole layers instead of the products they end in.
+    """Return the products of `detect` with nothing between them, on random numbers."""
+    # In inference mode the dispatch mode would see whole layers instead of their products.
     with torch.inference_mode(False), torch.no_grad(), Products() as noted:
         detect(setting, TOKENS)
 
@@ -159,7 +159,7 @@ def products(setting: Setting) -> Callable[[], None]:
 
 
 def grounding_dino(setting: Setting, toy: bool) -> Callable[[], object]:
-    """Return GroundingDINO of transformers on the same batch; its default sizes are its tiny's."""
+    """Return transformers' GroundingDINO (its default sizes are the tiny variant's)."""
     from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
 
     sizes: dict[str, Any] = {}

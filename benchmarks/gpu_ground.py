@@ -1,16 +1,16 @@
-"""GLIP on a GPU: images per second from JPEG to boxes, and how busy that keeps the GPU.
+"""GLIP on a GPU: images per second from JPEG to boxes, and how busy the GPU is.
 
     python -m benchmarks.gpu_ground [--images 128] [--batch 8] [--record]
 
-GLIP-T and GLIP-L with random weights, in fp32 and in bf16, on JPEGs of 750 x 1250 that become
+GLIP-T and GLIP-L with random weights, in fp32 and bf16, on JPEGs of 750 x 1250 that are resized to
 800 x 1333, with captions of 16 word pieces and four phrases. Threads decode a few calls ahead;
 everything else is the detector's work: resizing, text, network, suppression. The bias of the scores
-is such that as many candidates as can be reach the suppression, which is more than photos have.
+is set so that the maximal number of candidates reaches the suppression, more than in photos.
 
-The rate is wall time of one pass after a warm-up. The busy share is of a second pass under the
-profiler: the time in which at least one kernel or copy ran, of all. Memory is the largest amount
-that torch had allocated, weights included. Without CUDA this prints one line and ends; with
-`--record` the table goes to `benchmarks/results/`.
+The rate is measured over the wall time of one pass after a warm-up. The busy share comes from a
+second pass under the profiler: the share of time in which at least one kernel or copy ran. Memory
+is the peak that torch allocated, weights included. Without CUDA this prints one line and ends; with
+`--record` the table is written to `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Decoded = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Work:
-    """What a pass looks at."""
+    """The input of a pass."""
 
     jpegs: list[bytes]
     caption: str
@@ -65,7 +65,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model did with it."""
+    """The figures of a model."""
 
     images_per_s: float
     busy: float  # share of the time; NaN on a CPU
@@ -89,9 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     work, missed = _work(options), False
     for config in configs:
         for precision in ("fp32", "bf16"):
-            found = _measure(config, precision, work, options)
-            missed |= found.busy < BUSY_GOAL
-            lines.append(_row(config.name, precision, found))
+            measured = _measure(config, precision, work, options)
+            missed |= measured.busy < BUSY_GOAL
+            lines.append(_row(config.name, precision, measured))
     sys.stdout.write("\n".join([_machine(options.device), "", *lines, ""]))
     if options.record:
         path = _record(lines, options.device)
@@ -101,16 +101,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_ground", description=__doc__)
-    parser.add_argument("--images", type=int, default=128, help="images of a pass")
-    parser.add_argument("--batch", type=int, default=8, help="images at a time")
+    parser.add_argument("--images", type=int, default=128, help="images per pass")
+    parser.add_argument("--batch", type=int, default=8, help="images per call")
     parser.add_argument("--record", action="store_true", help="keep the table")
     parser.add_argument("--device", default="cuda", help="cuda or cpu")
-    parser.add_argument("--toy", action="store_true", help="run the path with tiny sizes")
+    parser.add_argument("--toy", action="store_true", help="run everything at tiny sizes")
     return parser.parse_args(arguments)
 
 
 def _work(options: argparse.Namespace) -> Work:
-    """Return JPEGs of smooth noise, and a caption of words that are one piece each."""
+    """Return JPEGs of smooth noise, and a caption whose words are one piece each."""
     random = np.random.default_rng(0)
     height, width = (60, 100) if options.toy else (750, 1250)
     jpegs = []
@@ -161,17 +161,17 @@ def _word_pieces(config: GlipConfig) -> WordPieces:
 
 
 def _pass(detector: GlipDetector, work: Work, a_call: int) -> int:
-    """Look at all images; returns how many boxes were found."""
+    """Run the detector on all images; returns the number of boxes."""
     boxes = 0
     for images in _decoded(work.jpegs, a_call):
         captions, spans = [work.caption] * len(images), [work.spans] * len(images)
-        found = detector.detect(images, captions, spans)
-        boxes += sum(len(detection) for each in found for detection in each)
+        detections = detector.detect(images, captions, spans)
+        boxes += sum(len(detection) for of_image in detections for detection in of_image)
     return boxes
 
 
 def _decoded(jpegs: Sequence[bytes], a_call: int) -> Iterator[list[Decoded]]:
-    """Yield the images of every call; the next calls' are decoded meanwhile."""
+    """Yield the images of each call while those of the next calls are being decoded."""
     calls = [jpegs[start : start + a_call] for start in range(0, len(jpegs), a_call)]
     with ThreadPoolExecutor(_DECODERS) as pool:
         ahead: list[list[Future[Decoded]]] = []
@@ -192,7 +192,7 @@ def _busy(detector: GlipDetector, work: Work, a_call: int) -> float:
         _pass(detector, work, a_call)
         torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-    events = [each for each in profiler.events() or [] if each.device_type == DeviceType.CUDA]
+    events = [event for event in profiler.events() or [] if event.device_type == DeviceType.CUDA]
     return covered([(e.time_range.start, e.time_range.end) for e in events]) / 1e6 / seconds
 
 
@@ -205,14 +205,14 @@ def covered(intervals: Sequence[tuple[float, float]]) -> float:
     return total
 
 
-def _row(name: str, precision: str, found: Measured) -> str:
+def _row(name: str, precision: str, measured: Measured) -> str:
     busy, goal = "", ""
-    if found.busy == found.busy:
-        met = "met" if found.busy >= BUSY_GOAL else "MISSED"
-        busy, goal = f"{found.busy:.1%}", f">= {BUSY_GOAL:.0%} {met}"
+    if measured.busy == measured.busy:
+        met = "met" if measured.busy >= BUSY_GOAL else "MISSED"
+        busy, goal = f"{measured.busy:.1%}", f">= {BUSY_GOAL:.0%} {met}"
     return (
-        f"| {name} | {precision} | {found.images_per_s:,.1f} | {busy} | {goal} "
-        f"| {found.peak_gib:.1f} |"
+        f"| {name} | {precision} | {measured.images_per_s:,.1f} | {busy} | {goal} "
+        f"| {measured.peak_gib:.1f} |"
     )
 
 

@@ -1,4 +1,4 @@
-"""Training steps of CogVLM-17B slices on a GPU: tokens per second, MFU, and against mask routing.
+"""Training steps of CogVLM-17B slices on a GPU: tokens per second and MFU, beside mask routing.
 
     python -m benchmarks.gpu_step [--micro_batch_224 8] [--micro_batch_490 4] [--record]
 
@@ -6,13 +6,13 @@ Four decoder layers and four tower blocks of the presets at 224 and 490 px, in b
 backward of the loss on samples of one image and 64 text tokens, with the experts, the adapter and
 BOI/EOI trained as in stage 1. No optimiser step and no recomputation. The baseline has the same
 weights, norms and attention and routes by boolean masks, as public CogVLM code does. Compiled means
-every decoder layer and tower block by itself: ours as one graph, mask routing with the breaks that
-it has. The last layer's vision outputs are computed on both sides (`skip_unused` off).
+every decoder layer and tower block by itself: ours as one graph, mask routing with its graph
+breaks. The last layer's vision outputs are computed on both sides (`skip_unused` off).
 
 Variants run in turns; a turn is a few steps between two CUDA events. Figures are medians of the
-turns, ratios are taken within a turn. MFU counts FLOPs by `cogvlm.costs.flops` against the dense
-bfloat16 peak. Memory is the largest amount that torch had allocated, weights included. Without
-CUDA this prints one line and ends; with `--record` the table goes to `benchmarks/results/`.
+turns; ratios are taken within a turn. MFU counts FLOPs by `cogvlm.costs.flops`, relative to the
+dense bfloat16 peak. Memory is the peak that torch allocated, weights included. Without CUDA this
+prints one line and ends; with `--record` the table is written to `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Case:
 
 @dataclass
 class Measured:
-    """What a variant took."""
+    """Times and memory of a variant."""
 
     step_s: list[float] = field(default_factory=list)  # one step, by turn
     peak_gib: float = 0.0
@@ -94,10 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_step", description=__doc__)
-    parser.add_argument("--micro_batch_224", type=int, default=8, help="samples a step at 224 px")
-    parser.add_argument("--micro_batch_490", type=int, default=4, help="samples a step at 490 px")
+    parser.add_argument("--micro_batch_224", type=int, default=8, help="samples per step at 224 px")
+    parser.add_argument("--micro_batch_490", type=int, default=4, help="samples per step at 490 px")
     parser.add_argument("--peak_tflops", type=float, help="dense bfloat16 peak of an unknown card")
-    parser.add_argument("--no_compile", action="store_true", help="leave out what is compiled")
+    parser.add_argument("--no_compile", action="store_true", help="leave out the compiled variants")
     parser.add_argument("--record", action="store_true", help="keep the table")
     parser.add_argument("--device", default="cuda", help=argparse.SUPPRESS)  # for tests
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
@@ -188,20 +188,20 @@ def _twin(model: CogVLM) -> CogVLM:
 
 
 def _measure(case: Case, options: argparse.Namespace) -> dict[str, Measured]:
-    torch.compiler.reset()  # shapes of another case would make these dynamic
+    torch.compiler.reset()  # otherwise the shapes of another case would make these dynamic
     steps = _steps(case, options)
     losses = {name: float([step() for _ in range(_WARM_UPS)][-1]) for name, step in steps.items()}
     wanted = losses["mask routing"]
     for name, value in losses.items():
         if not abs(value - wanted) < _TOLERANCE * abs(wanted):
             raise ValueError(f"{case.name}, {name}: loss {value}, but mask routing has {wanted}")
-    found = {name: Measured() for name in steps}
+    measured = {name: Measured() for name in steps}
     for _ in range(2 if options.tiny else _TURNS):
         for name, step in steps.items():
             seconds, gib = (_on_cpu if options.device == "cpu" else _on_gpu)(step)
-            found[name].step_s.append(seconds)
-            found[name].peak_gib = max(found[name].peak_gib, gib)
-    return found
+            measured[name].step_s.append(seconds)
+            measured[name].peak_gib = max(measured[name].peak_gib, gib)
+    return measured
 
 
 def _on_gpu(step: Callable[[], Tensor]) -> tuple[float, float]:
@@ -222,19 +222,19 @@ def _on_cpu(step: Callable[[], Tensor]) -> tuple[float, float]:
     return time.process_time() - started, 0.0
 
 
-def _rows(case: Case, found: dict[str, Measured], peak_tflops: float) -> list[str]:
+def _rows(case: Case, variants: dict[str, Measured], peak_tflops: float) -> list[str]:
     tokens = case.micro_batch * (case.config.span_size + TEXT_TOKENS)
     sample = flops.count(case.config, images=1, text_tokens=TEXT_TOKENS, trained=_TRAINED)
-    masked_s, rows = found["mask routing"].step_s, []
-    for name, each in found.items():
-        step_s = measure.median(each.step_s)
+    masked_s, rows = variants["mask routing"].step_s, []
+    for name, variant in variants.items():
+        step_s = measure.median(variant.step_s)
         used = case.micro_batch * sample.total / step_s / (peak_tflops * 1e12)
         ratio = measure.median(
-            theirs / ours for theirs, ours in zip(masked_s, each.step_s, strict=True)
+            theirs / ours for theirs, ours in zip(masked_s, variant.step_s, strict=True)
         )
         rows.append(
             f"| {case.name} | {case.micro_batch} | {name} | {tokens / step_s:,.0f} | {used:.1%} "
-            f"| {each.peak_gib:.1f} | {ratio:.2f}x |"
+            f"| {variant.peak_gib:.1f} | {ratio:.2f}x |"
         )
     return rows
 

@@ -1,18 +1,18 @@
-"""A stage-1 training run on a GPU by the real trainer: tokens per second, MFU, memory, data wait.
+"""A stage-1 run of the real trainer on a GPU: tokens per second, MFU, memory, data wait.
 
     python -m benchmarks.gpu_train [--micro_batch 16] [--micro_steps 4] [--steps 25] [--record]
 
-The preset `stage1` on CogVLM-17B at 224 px, of which as many whole layers are left as fit one GPU:
-decoder layers and tower blocks at full width, as many of one to the other as in the whole model.
-Everything is the trainer's own: its settings, loader processes, precision, sharding over one rank,
-clipping, AdamW, averaged weights and log. Only the snapshot is left out. The data is a shard set
-of photos with alt texts. Layers are compiled, except with `--no_compile`.
+Runs the preset `stage1` on CogVLM-17B at 224 px, reduced to as many whole layers as fit on one GPU:
+decoder layers and tower blocks at full width, in the proportion of the whole model. Everything else
+is the trainer's own: settings, loader processes, precision, sharding over one rank, clipping,
+AdamW, averaged weights and log. Only the snapshot is left out. The data is a shard set of photos
+with alt texts. Layers are compiled, except with `--no_compile`.
 
 Figures come from the run's log, without the first steps, in which layers are compiled. MFU counts
-FLOPs by `cogvlm.costs.flops` (no padding, no recomputation) against the card's dense bfloat16
-peak, over the whole time of the steps, waiting for data included. Memory is the largest amount
-that torch had allocated in training. Without CUDA this prints one line and ends; with `--record`
-the table goes to `benchmarks/results/`.
+FLOPs by `cogvlm.costs.flops` (no padding, no recomputation), relative to the GPU's dense bfloat16
+peak, over the whole time of the steps, including the wait for data. Memory is the peak that torch
+allocated in training. Without CUDA this prints one line and ends; with `--record` the table is
+written to `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -89,19 +89,23 @@ def main(arguments: list[str] | None = None) -> int:
     if options.record:
         path = _record(lines)
         sys.stdout.write(f"recorded in {os.path.relpath(path, measure.ROOT)}\n")
-    return int(any(each.met is False for each in figures))
+    return int(any(figure.met is False for figure in figures))
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_train", description=__doc__)
-    parser.add_argument("--micro_batch", type=int, default=16, help="samples at a time")
-    parser.add_argument("--micro_steps", type=int, default=4, help="micro-batches of a step")
-    parser.add_argument("--steps", type=int, default=25, help=f"{_SKIPPED} are not measured")
+    parser.add_argument("--micro_batch", type=int, default=16, help="samples per micro-batch")
+    parser.add_argument("--micro_steps", type=int, default=4, help="micro-batches per step")
+    parser.add_argument(
+        "--steps", type=int, default=25, help=f"steps; the first {_SKIPPED} are not measured"
+    )
     parser.add_argument("--peak_tflops", type=float, help="dense bfloat16 peak of an unknown card")
-    parser.add_argument("--no_compile", action="store_true", help="run layers as they are")
+    parser.add_argument("--no_compile", action="store_true", help="do not compile layers")
     parser.add_argument("--record", action="store_true", help="keep the table")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: with --toy")
-    parser.add_argument("--toy", action="store_true", help="the whole path with the debug model")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="cpu only with --toy"
+    )
+    parser.add_argument("--toy", action="store_true", help="run everything with the debug model")
     options = parser.parse_args(arguments)
     if options.device == "cpu" and not options.toy:
         parser.error("--device cpu takes days for a slice of CogVLM-17B; add --toy")
@@ -119,7 +123,7 @@ def _peak_flops(options: argparse.Namespace) -> float | None:
 
 
 def _config(options: argparse.Namespace, folder: Path) -> TrainConfig:
-    """Return the settings of the run; its data is made."""
+    """Write the data and return the settings of the run."""
     stage1 = recipe("stage1").config
     kind, count = ("scenes", 64) if options.toy else ("photos", _SAMPLES)
     data = training_data.make(folder / kind, kind, count, min(count, _SHARD_SIZE))
@@ -150,7 +154,7 @@ def _overrides(layers: int, blocks: int) -> tuple[str, str]:
 
 
 def largest_slice(config: ModelConfig, memory: float, micro_batch: int) -> tuple[int, int]:
-    """Return the decoder layers and tower blocks that a stage-1 run fits into bytes of memory.
+    """Return how many decoder layers and tower blocks a stage-1 run can have in the given bytes.
 
     Raises:
         ValueError: Not even one decoder layer fits.
@@ -180,7 +184,7 @@ def train(config: TrainConfig) -> float:
 
 
 def _figures(config: TrainConfig, peak: float, gib: float, *, has_goal: bool) -> list[Figure]:
-    """Return what the log of a run says."""
+    """Return the figures from the log of a run."""
     steps = [line for line in read_log(Path(config.output)) if line["kind"] == "step"][_SKIPPED:]
 
     def total(name: str) -> float:

@@ -1,4 +1,4 @@
-"""The child of `loader_vs_webdataset`: times its variants in turns; prints JSON by name and round.
+"""The child process of `loader_vs_webdataset`: times variants in turns; JSON by name and round.
 
     python -m benchmarks.loader_step RUN ROUNDS
 
@@ -55,23 +55,23 @@ def main() -> None:
     }
     compare(run, passes)
     count = open_dataset(run).counts[0]
-    found: dict[str, list[float]] = {name: [] for name in passes}
+    cpu_ms: dict[str, list[float]] = {name: [] for name in passes}
     for turn in range(rounds):
         names = [*passes] * 2
         for name in names[turn % len(passes) :][: len(passes)]:
-            found[name].append(cpu_s(passes[name]) / count * 1000)
-    sys.stdout.write(f"\n{json.dumps(found)}\n")
+            cpu_ms[name].append(cpu_s(passes[name]) / count * 1000)
+    sys.stdout.write(f"\n{json.dumps(cpu_ms)}\n")
 
 
-def cpu_s(each: Pass) -> float:
-    """Return the CPU seconds of a pass that keeps nothing."""
+def cpu_s(samples: Pass) -> float:
+    """Return the CPU seconds of a pass over the shard, whose samples are discarded."""
     started = time.process_time()
-    deque(each(), maxlen=0)
+    deque(samples(), maxlen=0)
     return time.process_time() - started
 
 
 def ours(run: Path) -> Pass:
-    """Return the trainer's path: training sequences with uint8 images."""
+    """Return the trainer's loader: training sequences with uint8 images."""
     reader, model = SampleReader(open_dataset(run)), cogvlm_17b_224()
     maker = SampleMaker(Tokenizer(run), "base", Augment(), seed=0)
 
@@ -111,7 +111,7 @@ def webdataset_pipeline(run: Path) -> Pass:
 
 
 def floor(run: Path) -> Pass:
-    """Return what nobody can leave out: plain reads, decode, antialiased resize."""
+    """Return the unavoidable work: plain reads, decode, antialiased resize."""
     places = list(image_places(run))
 
     def images() -> Iterator[Tensor]:
@@ -127,19 +127,19 @@ def floor(run: Path) -> Pass:
 
 
 def decoded(run: Path) -> Pass:
-    """Return reading and our decode alone."""
+    """Return only reading and our decode."""
     reader = SampleReader(open_dataset(run))
     return lambda: (decode(raw.images[0]) for raw in reader.iterate(0))  # type: ignore[union-attr]
 
 
 def read(run: Path) -> Pass:
-    """Return our reader alone."""
+    """Return only our reader."""
     reader = SampleReader(open_dataset(run))
     return lambda: reader.iterate(0)
 
 
 def webdataset_read(run: Path) -> Pass:
-    """Return the peer's reader alone."""
+    """Return only the peer's reader."""
     import webdataset as wds
 
     return lambda: iter(
@@ -148,7 +148,7 @@ def webdataset_read(run: Path) -> Pass:
 
 
 def compare(run: Path, passes: dict[str, Pass]) -> None:
-    """Raise ValueError where our samples are not the peer's; pixels differ by rounding."""
+    """Raise ValueError if our samples differ from the peer's, except for rounding of pixels."""
     vision = cogvlm_17b_224().vision
     several = zip(range(_COMPARED), passes["ours"](), passes["webdataset"](), strict=False)
     for number, sample, (image, ids) in several:
@@ -166,7 +166,7 @@ def compare(run: Path, passes: dict[str, Pass]) -> None:
 
 
 def image_places(run: Path) -> Iterator[tuple[int, int]]:
-    """Yield where the images lie in the first shard."""
+    """Yield the offsets and sizes of the images in the first shard."""
     end = int(load_index(open_dataset(run), 0).ends[-1])
     for name, _, start, stop in members(mapped(_tar(run)), 0, end):
         if name.endswith(".jpg"):

@@ -1,17 +1,17 @@
-"""The trainer's loader against an open_clip-style pipeline and the floor: CPU per sample at 224 px.
+"""The trainer's loader, an open_clip-style pipeline and the floor: CPU time per sample at 224 px.
 
     python -m benchmarks.loader_vs_webdataset [--samples 1000] [--rounds 5]
 
-One shard of photos (short side at most 512, quality 90) with alt texts. Ours is the path of a
-training run for the caption task: random access to the shard, decode, square resize, task and
-tokens, images left in uint8. The peer is the webdataset library, Pillow and torchvision (bicubic
-Resize, ToTensor, Normalize) with the same tokenizer. It resizes to the same square, so that both
-give the same tokens and pixels; that is checked before anything is timed. The floor is what nobody
-can leave out: plain reads of the images' bytes, simplejpeg, torch's antialiased resize; no text.
-Reading alone gives the stored bytes of whole samples.
+The data is one shard of photos (short side at most 512, quality 90) with alt texts. Ours is the
+loader of a training run for the caption task: random access to the shard, decode, square resize,
+task and tokens, images left in uint8. The peer is the webdataset library, Pillow and torchvision
+(bicubic Resize, ToTensor, Normalize) with the same tokenizer. It resizes to the same square, so
+both give the same tokens and pixels, which is checked before anything is timed. The floor is the
+unavoidable work: plain reads of the images' bytes, simplejpeg and torch's antialiased resize,
+without text. Reading alone returns the stored bytes of whole samples.
 
-All is CPU time of one process on one thread, without loader processes; variants run in turns.
-Figures are medians of the rounds, ratios are taken within a round.
+All figures are CPU time of one process on one thread, without loader processes; variants run in
+turns. Figures are medians of the rounds; ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _NAMES = {
 
 
 def figures(folder: Path, samples: int = SAMPLES, rounds: int = ROUNDS) -> list[Figure]:
-    """Measure in a child process and return what there is to say; the shard is left there."""
+    """Measure in a child process and return the figures; the shard stays in the folder."""
     run = training_data.make(folder / "photos", "photos", samples, samples)
     printed = measure.run(["-m", "benchmarks.loader_step", str(run), str(rounds)]).output
-    found: dict[str, list[float]] = json.loads(printed.splitlines()[-1])
+    cpu_ms: dict[str, list[float]] = json.loads(printed.splitlines()[-1])
 
     def ratio(one: str, other: str) -> float:
-        return measure.median(a / b for a, b in zip(found[one], found[other], strict=True))
+        return measure.median(a / b for a, b in zip(cpu_ms[one], cpu_ms[other], strict=True))
 
     return [
         *(
-            Figure(f"{title}: CPU per sample", measure.median(found[name]), "ms")
+            Figure(f"{title}: CPU per sample", measure.median(cpu_ms[name]), "ms")
             for name, title in _NAMES.items()
         ),
         measure.at_least("ours : open_clip style", ratio("webdataset", "ours"), "x", PIPELINE),

@@ -1,12 +1,12 @@
-"""The peer of the model benches: a layer with boolean-mask routing, as public CogVLM code has it.
+"""Baseline of the model benchmarks: a layer with boolean-mask routing, like public CogVLM code.
 
-Before each pair of matrices the rows of one kind are gathered by a mask over the whole batch, and
-the results are scattered back by it. A mask must be turned into indices every time it is used: on
-a GPU the host waits for that, and a compiled graph ends there. Weights, norms, rotation and
-attention are the layer's own, so that nothing but the routing differs; the masks are made once
-for a batch, which is kinder than the public code.
+Before each pair of matrices, the rows of one kind are gathered by a mask over the whole batch, and
+the results are scattered back by it. A mask must be converted to indices every time it is used: on
+a GPU the host waits for that, and a compiled graph breaks there. Weights, norms, rotation and
+attention are the layer's own, so that only the routing differs. The masks are made once per batch,
+which is faster than the public code.
 
-Shape letters as in `cogvlm.model.decoder`; M = rows that a mask chooses.
+Shape letters as in `cogvlm.model.decoder`; M = rows that a mask selects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cogvlm.model.layout import IGNORE, Batch, Route
 
 @dataclass(frozen=True)
 class Masks:
-    """Which positions use which weights."""
+    """The positions that use each kind of weights."""
 
     language_BL: Tensor  # bool
     vision_BL: Tensor  # bool
@@ -39,7 +39,7 @@ def masks(route: Route) -> Masks:
 
 
 def layer_forward(layer: Layer, hidden_BLD: Tensor, where: Masks, context: Context) -> Tensor:
-    """Return what `layer` makes of a batch that is kept in sequence order, (B, L, D)."""
+    """Return the output of `layer` for a batch in sequence order, (B, L, D)."""
     normed_BLD = layer.input_layernorm(hidden_BLD)
     hidden_BLD = hidden_BLD + _attention(layer.self_attn, normed_BLD, where, context)
     normed_BLD = layer.post_attention_layernorm(hidden_BLD)

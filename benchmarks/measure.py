@@ -1,7 +1,7 @@
-"""What all benches share: a child process measured as a whole, figures, and how they are shown.
+"""What all benchmarks share: measuring a child process, figures, and tables of them.
 
-Costs are CPU seconds (user + system) of a process and the children it waited for: wall time says
-nothing on a machine that others use too. Ratios are taken within one run of a bench.
+Costs are CPU seconds (user + system) of a process and its children, because wall time says little
+on a shared machine. Ratios are taken within one run of a benchmark.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What a finished process took."""
+    """CPU time and memory of a finished process."""
 
     cpu_s: float
-    rss_mb: float  # high-water mark of its largest process
+    rss_mb: float  # memory peak of its largest process
     output: str
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; `goal` is what was promised, None where nothing was."""
+    """One measured number; `goal` is the bound it should meet, None if it has none."""
 
     name: str
     value: float
@@ -59,13 +59,13 @@ def below(name: str, value: float, unit: str, bound: float) -> Figure:
 
 
 def run(command: Sequence[str]) -> Cost:
-    """Run `python …` in the repository's root and measure it with everything it started.
+    """Run `python …` in the repository's root and measure it with all processes it started.
 
-    A child's high-water mark starts at its parent's size when it was forked, so a bench that
-    measures memory must stay small itself: it makes its data in children too.
+    A child's memory peak starts at its parent's size at the fork, so a benchmark that measures
+    memory must stay small itself: it also makes its data in children.
 
     Raises:
-        RuntimeError: The command failed; holds the end of what it printed.
+        RuntimeError: The command failed; the message holds the end of its output.
     """
     variables = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": _import_path()}
     with tempfile.TemporaryFile() as output:
@@ -86,7 +86,7 @@ def _import_path() -> str:
 
 
 def own_cost() -> tuple[float, float]:
-    """Return CPU seconds and the high-water mark in MB of this process so far."""
+    """Return the CPU seconds and the memory peak in MB of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
@@ -99,15 +99,17 @@ def median(values: Iterable[float]) -> float:
 def table(figures: Sequence[Figure]) -> list[str]:
     """Return the figures as lines of a Markdown table."""
     lines = ["| figure | value | unit | goal | |", "|---|---:|---|---|---|"]
-    for each in figures:
-        verdict = "" if each.met is None else "met" if each.met else "MISSED"
-        value = f"{each.value:,.4g}" if abs(each.value) < 1000 else f"{each.value:,.0f}"
-        lines.append(f"| {each.name} | {value} | {each.unit} | {each.goal or ''} | {verdict} |")
+    for figure in figures:
+        verdict = "" if figure.met is None else "met" if figure.met else "MISSED"
+        value = f"{figure.value:,.4g}" if abs(figure.value) < 1000 else f"{figure.value:,.0f}"
+        lines.append(
+            f"| {figure.name} | {value} | {figure.unit} | {figure.goal or ''} | {verdict} |"
+        )
     return lines
 
 
 def machine() -> list[str]:
-    """Describe where the numbers come from, as Markdown list items."""
+    """Describe the machine as Markdown list items."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -137,7 +139,7 @@ def record(sections: Sequence[tuple[str, str, list[str]]], today: datetime.date)
     """Write a dated page of (title, method, lines) and return its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{today.isoformat()}.md"
-    parts = [f"# Benches of {today.isoformat()}", "", "`python -m benchmarks --record`.", ""]
+    parts = [f"# Benchmarks of {today.isoformat()}", "", "`python -m benchmarks --record`.", ""]
     parts += [*machine(), ""]
     for title, method, lines in sections:
         parts += [f"## {title}", "", method, "", *lines, ""]

@@ -1,9 +1,9 @@
-"""Memory of filter and mix over many rows, and what a bucket and a part cost.
+"""Memory of filter and mix over many rows, and the cost of a bucket and a part.
 
     python -m benchmarks.mix_memory [--full]
 
 1 M synthetic rows, with `--full` 20 M. A mix item holds one bucket, at most 2 M input rows, so its
-memory has a ceiling that the corpus does not move. The per-segment figures are taken at the
+memory has a bound that does not depend on the corpus. The per-segment figures are taken at the
 bucket count of 2.7 B rows; `docs/scale.md` multiplies them out.
 """
 
@@ -27,7 +27,7 @@ SCALE_BUCKETS = 2_048
 
 
 def figures(folder: Path, full: bool) -> list[Figure]:
-    """Measure and return what there is to say; metadata is made under `folder` and left there."""
+    """Measure and return the figures; metadata is written under `folder` and left there."""
     rows, bound = (FULL_ROWS, FULL_RSS_MB) if full else (ROWS, RSS_MB)
     out = folder / "run"
     command = [
@@ -57,15 +57,15 @@ def figures(folder: Path, full: bool) -> list[Figure]:
 
 def _at_scale(part: Path) -> list[Figure]:
     printed = measure.run(["-m", "benchmarks.bucket_costs", str(part), str(SCALE_BUCKETS)]).output
-    found = json.loads(printed.splitlines()[-1])
-    rows, size = found["rows"], found["bytes"]
+    costs = json.loads(printed.splitlines()[-1])
+    rows, size = costs["rows"], costs["bytes"]
     return [
-        Figure(f"part cut into {SCALE_BUCKETS} buckets", found["cut_cpu_s"], "CPU s per part"),
+        Figure(f"part split into {SCALE_BUCKETS} buckets", costs["cut_cpu_s"], "CPU s per part"),
         Figure("its segments", size / rows, "bytes per kept row"),
         Figure("one segment", size / SCALE_BUCKETS / 1024, "KB per ranged read"),
-        Figure("loading", found["load_cpu_s"] / SCALE_BUCKETS * 1e6, "CPU us per segment"),
-        Figure("done-marker of a part", found["marker_bytes"] / 1024, "KB"),
-        Figure("planned segment in its plan file", found["segment_plan_bytes"], "bytes"),
+        Figure("loading", costs["load_cpu_s"] / SCALE_BUCKETS * 1e6, "CPU us per segment"),
+        Figure("done-marker of a part", costs["marker_bytes"] / 1024, "KB"),
+        Figure("planned segment in its plan file", costs["segment_plan_bytes"], "bytes"),
     ]
 
 

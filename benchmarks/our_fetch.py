@@ -1,9 +1,9 @@
-"""Our whole job, for `fetch_vs_img2dataset`: warmed up, then measured.
+"""Our whole job for `fetch_vs_img2dataset`, measured after a warm-up.
 
     python -m benchmarks.our_fetch FEW.parquet MANY.parquet OUT RESIZER
 
-Filter, mix and download with Beam, plan and markers: more than the peer's side does. Prints how
-many CPU seconds more the long list took than the short one.
+Runs filter, mix and download with Beam, plans and markers, which is more than the peer does. Prints
+how many CPU seconds more the long list took than the short one.
 """
 
 from __future__ import annotations

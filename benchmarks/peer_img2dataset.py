@@ -1,10 +1,10 @@
-"""img2dataset's own shard work, for `fetch_vs_img2dataset`: warmed up, then measured.
+"""img2dataset's own shard work for `fetch_vs_img2dataset`, measured after a warm-up.
 
     python -m benchmarks.peer_img2dataset FEW.parquet MANY.parquet OUT
 
-One process, 32 threads, 256 px keep_ratio, JPEG at quality 95, webdataset output; all else as its
-command sets it. Its processes, logger and reader are left out, which is to its advantage. Prints
-how many CPU seconds more the long list took than the short one.
+One process, 32 threads, 256 px keep_ratio, JPEG at quality 95, webdataset output; all other
+settings are its command's defaults. Its processes, logger and reader are left out, which favours
+it. Prints how many CPU seconds more the long list took than the short one.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Captions per CPU second of the phrase extractor, against spaCy alone on the same model.
+"""Captions per CPU second of the phrase extractor, compared with spaCy alone on the same model.
 
     python -m benchmarks.phrases_speed
 
-Bare is `nlp.pipe` without entities, its documents thrown away; full adds the entity recogniser
-(and whatever else the model has), which is what loading a model by its name gives. Ours does what
-bare does and extracts chunks, heads, lemmas and expressions. One process, distinct captions, no
-repeats to gain from; the median of rounds in turn.
+Bare is `nlp.pipe` without entities, with its documents discarded. Full adds the entity recogniser
+and everything else in the model, as when a model is loaded by name. Ours does what bare does and
+also extracts chunks, heads, lemmas and expressions. All run in one process, on distinct captions,
+so that caching cannot help; figures are medians of rounds in turn.
 
-The model has the architecture of spaCy's small English one, the job's default, and random weights:
-what it costs does not depend on them. A model with a wider parser gains less from leaving entities
-out: 1.55 instead of 1.95 times the full pipeline, for one of twice that width.
+The model has the architecture of spaCy's small English one, the job's default, with random weights,
+on which the cost does not depend. A model with a wider parser gains less from leaving out entities:
+at twice the width, 1.55 instead of 1.95 times the full pipeline.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ _DEPENDENCIES = "ROOT acl advmod amod aux cc compound conj det dobj nsubj nummod
 
 
 def figures(folder: Path) -> list[Figure]:
-    """Measure in a child process and return what there is to say."""
+    """Measure in a child process and return the figures."""
     output = measure.run(["-m", "benchmarks.phrases_speed", "--measure", str(folder)]).output
-    found = json.loads(output.strip().splitlines()[-1])
-    ours, bare, full = (found[name] for name in ("ours", "bare", "full"))
+    result = json.loads(output.strip().splitlines()[-1])
+    ours, bare, full = (result[name] for name in ("ours", "bare", "full"))
     return [
         Figure("ours", ours, "captions per CPU s"),
         Figure("bare nlp.pipe, no entities", bare, "captions per CPU s"),
         Figure("full pipeline, nlp.pipe", full, "captions per CPU s"),
-        Figure("full pipeline, caption by caption", found["single"], "captions per CPU s"),
-        Figure("lexicon", found["lexicon"], "captions per CPU s"),
+        Figure("full pipeline, caption by caption", result["single"], "captions per CPU s"),
+        Figure("lexicon", result["lexicon"], "captions per CPU s"),
         measure.at_least("ours : bare", ours / bare, "x", 0.9),
         measure.at_least("ours : full", ours / full, "x", 1.7),
-        Figure("ours : full, caption by caption", ours / found["single"], "x"),
+        Figure("ours : full, caption by caption", ours / result["single"], "x"),
     ]
 
 
 def rates(folder: Path) -> dict[str, float]:
-    """Return captions per CPU second of every way, by name."""
+    """Return captions per CPU second by variant."""
     import spacy
 
     from grounding.phrases.extractor import PhraseRules, load_extractor
@@ -82,13 +82,13 @@ def rates(folder: Path) -> dict[str, float]:
             way()
             seconds[name].append(time.process_time() - started)
     return {
-        name: _CAPTIONS * shares.get(name, 1) / measure.median(each)
-        for name, each in seconds.items()
+        name: _CAPTIONS * shares.get(name, 1) / measure.median(turns)
+        for name, turns in seconds.items()
     }
 
 
 def _captions(count: int) -> list[str]:
-    """Return distinct captions of eight to twenty words, made from a seed."""
+    """Return distinct captions of eight to twenty words, generated from a seed."""
     dice = random.Random(0)
     things = _nouns()
     made: dict[str, None] = {}
@@ -133,7 +133,7 @@ def _random_model(folder: Path) -> Path:
         parser.add_label(label)
     words = Doc(nlp.vocab, ["a", "dog"], tags=["NN", "NN"], heads=[1, 1], deps=["det", "ROOT"])
     nlp.initialize(lambda: [Example(nlp.make_doc("a dog"), words)])
-    # A tagger that learnt nothing calls every word the same; chunks need a share of nouns.
+    # An untrained tagger gives every word the same tag; chunks need a share of nouns.
     nlp.add_pipe("attribute_ruler").add([[{"LOWER": {"IN": _nouns()}}]], {"POS": "NOUN"})
     nlp.to_disk(folder)
     return folder

@@ -1,12 +1,13 @@
-"""Photographs for the fetch bench, and a server for them; both run in processes of their own.
+"""Photographs for the fetch benchmark, and a server for them; each runs in its own process.
 
     python -m benchmarks.pictures make FOLDER COUNT
     python -m benchmarks.pictures serve FOLDER
 
-From the photos that scikit-image ships: cropped at random, long side 400 to 2,000 pixels
-(log-uniform), noise of several scales, 92.5 % JPEG at quality 80 to 92 (a quarter progressive), 5 %
-WebP, 2.5 % PNG; 2 % are beyond 6:1. The server answers from memory and closes every connection, as
-a crawl sees the web: nearly every host is new. It prints its port and stops after `_MAX_S`.
+They are made from the photos that scikit-image ships: cropped at random, long side 400 to 2,000
+pixels (log-uniform), noise of several scales, 92.5 % JPEG at quality 80 to 92 (a quarter
+progressive), 5 % WebP, 2.5 % PNG; 2 % are beyond 6:1. The server answers from memory and closes
+every connection, because in a crawl nearly every host is new. It prints its port and stops after
+`_MAX_S`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def make(folder: Path, count: int) -> None:
-    """Write `count` files, named by number; each depends on its number alone."""
+    """Write `count` files, named by number; each depends only on its number."""
     folder.mkdir(parents=True, exist_ok=True)
     shipped = photos()
     for number in range(count):
@@ -45,10 +46,10 @@ def photos() -> list[Image.Image]:
     """Return the photos that scikit-image ships."""
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise ValueError("the bench's photos ship inside scikit-image: run `make setup`")
+        raise ValueError("the benchmark's photos ship inside scikit-image: run `make setup`")
     folder = Path(spec.origin).with_name("data")
-    found = [folder / name for name in PHOTOS if (folder / name).exists()]
-    return [Image.open(path).convert("RGB") for path in found]
+    paths = [folder / name for name in PHOTOS if (folder / name).exists()]
+    return [Image.open(path).convert("RGB") for path in paths]
 
 
 def picture(draw: np.random.Generator, photo: Image.Image) -> Image.Image:
@@ -68,7 +69,7 @@ def picture(draw: np.random.Generator, photo: Image.Image) -> Image.Image:
 
 
 def _noisy(draw: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Add noise of 1, 2, 4 and 8 pixels: enlarged photos would be too easy to decode."""
+    """Add noise of 1, 2, 4 and 8 pixels: enlarged photos alone would be too easy to decode."""
     pixels = np.asarray(picture, np.float32)
     height, width = pixels.shape[:2]
     for scale in (1, 2, 4, 8):
@@ -104,7 +105,7 @@ async def serve(folder: Path) -> None:
             writer.write(head.encode() + (body or b""))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            return  # the client hung up, which is its right
+            return  # the client may hang up at any time
         finally:
             writer.close()
 
@@ -116,7 +117,7 @@ async def serve(folder: Path) -> None:
 
 
 def main() -> None:
-    """Make pictures or serve them."""
+    """Make images or serve them."""
     what, folder = sys.argv[1], Path(sys.argv[2])
     if what == "make":
         make(folder, int(sys.argv[3]))

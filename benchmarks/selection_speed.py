@@ -1,10 +1,10 @@
-"""Selection over as many labelled images as a grounding set is cut from.
+"""Selection from as many labelled images as a grounding set needs.
 
     python -m benchmarks.selection_speed [--full]
 
-4 M synthetic images, with `--full` 40 M: each is counted, the cut made, and each asked whether it
-is kept, both passes in chunks on one core, as a worker does it. Ranks come from keys as they stand
-in a table; making the keys does not count.
+4 M synthetic images, with `--full` 40 M. The first pass counts each image, then the cut is made,
+and the second pass decides for each whether it is kept. Both passes run in chunks on one core, as
+in a worker. Ranks are computed from keys in a table; making the keys does not count.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ T = TypeVar("T")
 
 
 def figures(folder: Path, full: bool) -> list[Figure]:
-    """Select in a child process and return what it took."""
+    """Select in a child process and return the figures."""
     rows = FULL_ROWS if full else ROWS
     cost = measure.run(["-m", "benchmarks.selection_speed", "--rows", str(rows)])
-    found = json.loads(cost.output.splitlines()[-1])
-    total_s = sum(found[name] for name in ("rank_s", "count_s", "cut_s", "keep_s"))
+    result = json.loads(cost.output.splitlines()[-1])
+    total_s = sum(result[name] for name in ("rank_s", "count_s", "cut_s", "keep_s"))
     bound_s = FULL_CPU_S * rows / FULL_ROWS
     return [
         measure.below(f"selection, {rows:,} images", total_s, "CPU s", bound_s),
         measure.below(f"selection, {rows:,} images: peak memory", cost.rss_mb, "MB", RSS_MB),
-        Figure("ranks from keys, two passes", found["rank_s"] / rows * 1e9, "ns per image"),
-        Figure("counting", found["count_s"] / rows * 1e9, "ns per image"),
-        Figure("asking", found["keep_s"] / rows * 1e9, "ns per image"),
-        Figure("cut", found["cut_s"] * 1000, "ms"),
-        Figure("kept", found["kept"] / rows, "of the images"),
-        measure.at_least("their share with two boxes", found["multi"] / found["kept"], "", 0.75),
+        Figure("ranks from keys, two passes", result["rank_s"] / rows * 1e9, "ns per image"),
+        Figure("counting", result["count_s"] / rows * 1e9, "ns per image"),
+        Figure("deciding", result["keep_s"] / rows * 1e9, "ns per image"),
+        Figure("cut", result["cut_s"] * 1000, "ms"),
+        Figure("kept", result["kept"] / rows, "of the images"),
+        measure.at_least("their share with two boxes", result["multi"] / result["kept"], "", 0.75),
     ]
 
 
 class _Clock:
-    """CPU seconds by what they were spent on."""
+    """CPU seconds by part of the work."""
 
     def __init__(self) -> None:
         self.spent_s: dict[str, float] = {}
@@ -66,7 +66,7 @@ class _Clock:
 
 
 def select(rows: int) -> dict[str, float]:
-    """Make two thirds of the images the target; return seconds and what was kept."""
+    """Select two thirds of the images; return the seconds and what was kept."""
     from grounding import selection
 
     clock, table, kept, multi = _Clock(), selection.Histogram.empty(), 0, 0

@@ -1,11 +1,11 @@
-"""Shard sets and a tokenizer for the benches of the trainer, written by a child process: seeded.
+"""Shard sets and a tokenizer for the trainer's benchmarks, from seeds, written by a child process.
 
     python -m benchmarks.training_data OUT photos|scenes COUNT SHARD_SIZE
 
 OUT becomes a run with a tokenizer.json beside its manifest. `photos` are those of
 `benchmarks.pictures`, stored as `--store stage2` stores them (short side at most 512, quality 90),
-under alt texts like LAION's; their tokenizer is a BPE learnt from such texts, of a size that makes
-16 tokens of a caption (58 characters) on average. `scenes` are the coloured shapes of the tests,
+with alt texts like LAION's; their tokenizer is a BPE trained on such texts, of a size that gives 16
+tokens per caption (58 characters) on average. `scenes` are the coloured shapes of the tests,
 64 px, with the tests' tokenizer.
 """
 
@@ -30,7 +30,7 @@ _LEARNT_FROM, _VOCABULARY = 5_000, 540
 
 
 def make(folder: Path, kind: str, count: int, shard_size: int) -> Path:
-    """Make a run in a child process and return its folder."""
+    """Write a run in a child process and return its folder."""
     run(["-m", "benchmarks.training_data", str(folder), kind, str(count), str(shard_size)])
     return folder
 
@@ -49,13 +49,13 @@ def photographed(count: int) -> Iterator[ToySample]:
         draw = np.random.default_rng([_SEED, number])
         file = io.BytesIO()
         made = pictures.picture(draw, shipped[int(draw.integers(len(shipped)))])
-        made.save(file, "BMP")  # without loss: the shard's JPEG is its first
+        made.save(file, "BMP")  # lossless, so that the shard's JPEG is its first compression
         stored = store(file.getvalue(), PROFILES["stage2"])
         yield ToySample(caption, (stored.data,), size_px=(stored.width, stored.height))
 
 
 def write_tokenizer(file: Path) -> None:
-    """Learn a tokenizer from alt texts and write it; ids 0 to 2 are pad, BOS and EOS."""
+    """Train a tokenizer on alt texts and write it; ids 0 to 2 are pad, BOS and EOS."""
     from helpers.pipelines import laion_text
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 

@@ -71,7 +71,7 @@ def planned_and_done(name: str, *flags: str, **environment: object) -> None:
     assert not Path(str(environment["OUT"])).exists(), "a dry run wrote something"
     assert "+ " in before
     recipe(name, *flags, **environment)
-    assert "can be planned when" not in recipe(name, *flags, dry_run=True, **environment)
+    assert "can be planned once" not in recipe(name, *flags, dry_run=True, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_grounding_40m(tmp_path: Path, web: str) -> None:
     recipe("grounding_40m", LABEL_ALL=1, **given)
     assert 0 < samples(out / "grounded") <= NUM_SCENES
     again = recipe("grounding_40m", LABEL_ALL=1, dry_run=True, **given)
-    assert "can be planned when" not in again
+    assert "can be planned once" not in again
 
 
 def test_stages_1_and_2(tmp_path: Path) -> None:
