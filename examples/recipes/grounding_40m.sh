@@ -7,7 +7,7 @@
 # The paper's images are a subset of LAION-400M with captions rewritten by BLIP (LAION-115M); name
 # its columns with COLUMN_NAMES. Images are stored at the detector's own size. The second step labels
 # one shard in a hundred and estimates how many images the whole set can yield. The script stops there;
-# with LABEL_ALL=1 it goes on to the GPU weeks. FLAGS are passed to the grounding job.
+# with LABEL_ALL=1 it continues and spends the GPU weeks. FLAGS are passed to the grounding job.
 source "$(dirname "$0")/common.sh"
 
 DETECTOR=${DETECTOR:-glip:${GLIP:-glip_tiny_model_o365_goldg_cc_sbu.pth}}
