@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.mask_routing import Masks, layer_forward, masks
-from cogvlm.model.config import ModelConfig, Projector, Vision
+from cogvlm.model.config import ModelConfig, Projector
 from cogvlm.model.decoder import Context
 from cogvlm.model.expert import join, split
 from cogvlm.model.init import build
 from cogvlm.model.layout import IGNORE, Route, Sample, collate
+from cogvlm.model.towers import Vision
 
 SAMPLES, VISION, LANGUAGE = 4, 256, 64
 HIDDEN, HEADS, MLP, LAYERS = 1024, 16, 2752, 2

@@ -22,6 +22,7 @@ import filters
 from cogvlm.data.augment import Augment
 from cogvlm.data.tasks import TASKS
 from cogvlm.model import config as model_config
+from cogvlm.model import towers
 from cogvlm.model.presets import PRESETS as MODELS
 from cogvlm.model.registry import TEMPLATES, TOWERS
 from cogvlm.training.config import TrainConfig
@@ -307,7 +308,7 @@ def _settings(part: Any, prefix: str = "") -> list[str]:
 
 def _parts() -> dict[str, Any]:
     return {
-        "vision": model_config.Vision,
+        "vision": towers.Vision,
         "projector": model_config.Projector,
         "expert": model_config.Expert,
         "attn": model_config.Attn,

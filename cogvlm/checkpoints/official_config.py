@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cogvlm.model.config import Attn, Expert, ModelConfig, Projector, Rope, Vision
+from cogvlm.model.config import Attn, Expert, ModelConfig, Projector, Rope
+from cogvlm.model.towers import Vision
 
 _CAPTIONER = "CogVLMVideoForCausalLM"
 _COGVLM2_PAD = 128_002

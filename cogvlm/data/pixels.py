@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cogvlm.model.config import Vision
 from cogvlm.model.registry import TOWERS
+from cogvlm.model.towers import Vision
 from shards.image import ImageError, decode
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from cogvlm.model.registry import TEMPLATES, TOWERS
 from cogvlm.model.rules import Rule, check, known, literal, parse, positive
+from cogvlm.model.towers import Vision
 
 ProjectorKind = Literal[
     "linear",
@@ -27,52 +28,6 @@ ProjectorKind = Literal[
     "resampler",
 ]
 ExpertPart = Literal["qkv", "dense", "ffn"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vision:
-    """The image encoder. Sizes describe the blocks that run, so 63 for CogVLM's 64-block EVA."""
-
-    tower: str = "eva02_e"
-    """Whose blocks; see the table of towers."""
-    image_size: int
-    """Side of the square input in pixels."""
-    patch_size: int = 14
-    """Side of a patch in pixels."""
-    width: int
-    """Channels of a patch token."""
-    num_layers: int
-    """Blocks of the tower."""
-    num_heads: int
-    """Attention heads of a block."""
-    mlp_size: int
-    """Inner channels of a block's MLP."""
-    norm_eps: float = 1e-6
-    """Epsilon of the tower's LayerNorms."""
-    feature_layer: int = -1
-    """Which block's output is taken, counted from the end; blocks behind it do not run."""
-
-    def __post_init__(self) -> None:
-        known("vision", self, "tower", TOWERS)
-        positive("vision", self, "image_size", "patch_size", "width", "num_layers", "num_heads")
-        fits = not TOWERS[self.tower].whole_patches or self.image_size % self.patch_size == 0
-        is_a_layer = -self.num_layers <= self.feature_layer <= -1
-        check(
-            "vision",
-            self,
-            ("image_size", fits, f"a multiple of vision.patch_size {self.patch_size}"),
-            (
-                "width",
-                self.width % self.num_heads == 0,
-                f"a multiple of vision.num_heads {self.num_heads}",
-            ),
-            ("feature_layer", is_a_layer, f"in -{self.num_layers} .. -1"),
-        )
-
-    @property
-    def grid_size(self) -> int:
-        """Patches along one side."""
-        return self.image_size // self.patch_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +262,7 @@ class ModelConfig:
         positive("", self, *_POSITIVE)
         literal("", self, "rope_compute")
         known("", self, "template", TEMPLATES)
+        known("", self, "vision.tower", TOWERS)
         check("", self, *self._token_rules(), *self._layer_rules(), *self._image_rules())
 
     def _token_rules(self) -> Iterator[Rule]:
@@ -332,8 +288,11 @@ class ModelConfig:
     def _image_rules(self) -> Iterator[Rule]:
         kind, heads = self.projector.kind, self.projector.num_heads
         is_resampler = kind == "resampler"
+        size, patch_size = self.vision.image_size, self.vision.patch_size
+        fits = not TOWERS[self.vision.tower].whole_patches or size % patch_size == 0
+        yield "vision.image_size", fits, f"a multiple of vision.patch_size {patch_size}"
         has_grid = kind != "conv_glu" or self.vision.grid_size % 2 == 0
-        even = f"an even number of {self.vision.patch_size} px patches for projector.kind conv_glu"
+        even = f"an even number of {patch_size} px patches for projector.kind conv_glu"
         yield "vision.image_size", has_grid, even
         divides = kind not in ("transformer", "resampler") or self.hidden_size % heads == 0
         yield "projector.num_heads", divides, f"a divisor of {self.hidden_size}"

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cogvlm.model.config import Vision
+from cogvlm.model.towers import Vision
 
 
 class PatchEmbedding(nn.Module):

@@ -24,11 +24,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from cogvlm.model.config import ModelConfig, Vision
+from cogvlm.model.config import ModelConfig
 from cogvlm.model.decoder import CogVLM, Layer, RMSNorm
 from cogvlm.model.expert import LowRank
 from cogvlm.model.registry import TOWERS
 from cogvlm.model.rope import RotaryEmbedding
+from cogvlm.model.towers import Vision
 
 _STD = 0.02
 

@@ -10,14 +10,56 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cogvlm.model.rules import check, positive
 from cogvlm.model.tensor_source import TensorSource
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from cogvlm.model.config import Vision
-
 _HERE = "model.vision.tower."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vision:
+    """The image encoder. Sizes describe the blocks that run, so 63 for CogVLM's 64-block EVA."""
+
+    tower: str = "eva02_e"
+    """Whose blocks; see the table of towers. `ModelConfig` checks what the tower asks for."""
+    image_size: int
+    """Side of the square input in pixels."""
+    patch_size: int = 14
+    """Side of a patch in pixels."""
+    width: int
+    """Channels of a patch token."""
+    num_layers: int
+    """Blocks of the tower."""
+    num_heads: int
+    """Attention heads of a block."""
+    mlp_size: int
+    """Inner channels of a block's MLP."""
+    norm_eps: float = 1e-6
+    """Epsilon of the tower's LayerNorms."""
+    feature_layer: int = -1
+    """Which block's output is taken, counted from the end; blocks behind it do not run."""
+
+    def __post_init__(self) -> None:
+        positive("vision", self, "image_size", "patch_size", "width", "num_layers", "num_heads")
+        is_a_layer = -self.num_layers <= self.feature_layer <= -1
+        check(
+            "vision",
+            self,
+            (
+                "width",
+                self.width % self.num_heads == 0,
+                f"a multiple of vision.num_heads {self.num_heads}",
+            ),
+            ("feature_layer", is_a_layer, f"in -{self.num_layers} .. -1"),
+        )
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
 
 
 def library_tensor(name: str, vision: Vision) -> TensorSource | None:

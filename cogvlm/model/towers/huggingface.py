@@ -10,7 +10,7 @@ from cogvlm.model.towers import Tower
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from cogvlm.model.config import Vision
+    from cogvlm.model.towers import Vision
 
 
 def _clip(vision: Vision) -> nn.Module:

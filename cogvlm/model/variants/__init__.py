@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cogvlm.model.config import ModelConfig, Vision
+from cogvlm.model.config import ModelConfig
 from cogvlm.model.registry import TOWERS
+from cogvlm.model.towers import Vision
 
 
 @dataclass(frozen=True, kw_only=True)

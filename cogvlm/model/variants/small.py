@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cogvlm.model.config import ModelConfig, Projector, Vision
+from cogvlm.model.config import ModelConfig, Projector
+from cogvlm.model.towers import Vision
 from cogvlm.model.variants import published_vision, variants
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from cogvlm.model.config import ModelConfig, Rope, RopeScaling, Vision
+from cogvlm.model.config import ModelConfig, Rope, RopeScaling
+from cogvlm.model.towers import Vision
 from cogvlm.model.variants.small import debug
 
 FAMILIES: dict[str, dict[str, Any]] = {

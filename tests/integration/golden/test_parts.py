@@ -22,8 +22,8 @@ from cogvlm.checkpoints.names import from_tower
 from cogvlm.checkpoints.tensors import FileReader
 from cogvlm.data.pixels import preprocess
 from cogvlm.model import eva
-from cogvlm.model.config import Vision
 from cogvlm.model.rope import rotate, tables
+from cogvlm.model.towers import Vision
 from cogvlm.model.variants.small import debug
 
 EVA = parameters("case.safetensors", "timm_model.safetensors")

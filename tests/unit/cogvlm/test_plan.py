@@ -11,9 +11,10 @@ import torch
 from cogvlm import plan
 from cogvlm.costs.activations import CHECKPOINTS, Activations, activations
 from cogvlm.model import init
-from cogvlm.model.config import Attn, Expert, Loss, ModelConfig, Projector, Vision
+from cogvlm.model.config import Attn, Expert, Loss, ModelConfig, Projector
 from cogvlm.model.groups import GROUPS, STAGES, counts, group_of
 from cogvlm.model.layout import IGNORE, Sample, collate
+from cogvlm.model.towers import Vision
 from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
 from cogvlm.model.variants.small import debug
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from cogvlm.checkpoints import checkpoint
 from cogvlm.model import init
-from cogvlm.model.config import ModelConfig, Projector, Vision
+from cogvlm.model.config import ModelConfig, Projector
 from cogvlm.model.layout import collate
+from cogvlm.model.towers import Vision
 
 SIZES = {"width": 48, "num_layers": 3, "num_heads": 4, "mlp_size": 112, "feature_layer": -2}
 IMAGES = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(5))

@@ -12,9 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cogvlm.costs.flops import count
 from cogvlm.model import init
-from cogvlm.model.config import Expert, Loss, ModelConfig, Projector, Vision
+from cogvlm.model.config import Expert, Loss, ModelConfig, Projector
 from cogvlm.model.groups import GROUPS, STAGES, counts, group_of
 from cogvlm.model.layout import IGNORE, Sample, collate
+from cogvlm.model.towers import Vision
 from cogvlm.model.variants.cogvlm import cogvlm_17b_224, cogvlm_17b_490
 from cogvlm.model.variants.small import debug
 

@@ -47,6 +47,10 @@ def test_a_broken_rule_names_its_field(change: dict[str, Any], told: str) -> Non
         replace(debug(), **change)
 
 
+def with_vision(**changes: Any) -> ModelConfig:
+    return replace(debug(), vision=replace(debug().vision, **changes))
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
@@ -61,10 +65,10 @@ def test_a_broken_rule_names_its_field(change: dict[str, Any], told: str) -> Non
         (lambda: Projector(kind="resampler", num_heads=2), "projector.num_queries is 0"),
         (lambda: Rope(fraction=0.0), "rope.fraction is 0.0"),
         (lambda: RopeScaling(kind="yarn", factor=2.0), "rope.scaling.kind is 'yarn'"),
-        (lambda: replace(debug().vision, image_size=60), "vision.image_size is 60"),
+        (lambda: with_vision(image_size=60), "vision.image_size is 60"),
         (lambda: replace(debug().vision, num_heads=5), "vision.width is 48"),
         (lambda: replace(debug().vision, feature_layer=-3), "vision.feature_layer is -3"),
-        (lambda: replace(debug().vision, tower="resnet"), "vision.tower is 'resnet'"),
+        (lambda: with_vision(tower="resnet"), "vision.tower is 'resnet'"),
     ],
 )
 def test_parts_keep_their_rules(make: Any, told: str) -> None:
