@@ -118,15 +118,16 @@ def test_broken_rows_of_expressions_are_named(name: str, row: list[Any]) -> None
 
 @pytest.mark.parametrize("task", ["rec", "reg", "grounded_caption"])
 def test_questions_in_the_language_of_the_run(task: str) -> None:
-    def found(language: str) -> set[str]:
+    def asked_in(language: str) -> set[str]:
         return {
             told(task, grounded(CAPTION, CHUNKS[:1], key=f"{key}", prompt_language=language))
             for key in range(800)
         }
 
-    assert found("en").isdisjoint(found("zh"))
-    assert found("both") == found("en") | found("zh")
-    assert len(found("zh")) == len(tasks.pool(task, "zh"))  # type: ignore[arg-type]
+    english, chinese = asked_in("en"), asked_in("zh")
+    assert english.isdisjoint(chinese)
+    assert asked_in("both") == english | chinese
+    assert len(chinese) == len(tasks.pool(task, "zh"))  # type: ignore[arg-type]
 
 
 def test_both_languages_come_equally_often() -> None:
