@@ -50,6 +50,9 @@ class Outcome(StrEnum):
     DECODER_CRASH = "decoder_crash"
     ENCODE_FAILED = "encode_failed"
 
+    # A fault of this program; the run counts it, and fails at its end.
+    INTERNAL_ERROR = "internal_error"
+
     # Only from `--fetch_engine=img2dataset`, which reports free text.
     ENGINE_ERROR = "engine_error"
 

@@ -14,9 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipelines.fetch.config import FetchConfig
+from pipelines.fetch.faults import Faults
 from pipelines.fetch.results import Result
 from pipelines.fetch.runs import Request, Response, Run
 from shards.outcomes import Outcome
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_MEMBERS = 1000
+_PIECE_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,9 @@ class Delivery:
 class DecodePool:
     """Threads that hand rows to `handle`; bodies undelivered are counted, failures are not."""
 
-    def __init__(self, config: FetchConfig, on_room: Callable[[], None]) -> None:
+    def __init__(self, config: FetchConfig, on_room: Callable[[], None], faults: Faults) -> None:
         self._config = config
+        self._faults = faults
         self._on_room = on_room
         self._queue: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -79,9 +86,16 @@ class DecodePool:
         if run.cancelled:
             response = _failed(result, result.outcome, result.message)
         else:
-            response = respond(run, request, result, self._config)
+            response = self._respond(delivery)
         run.give(request, response)
         self._count(delivery, -1)
+
+    def _respond(self, delivery: Delivery) -> Response:
+        try:
+            return respond(delivery.run, delivery.request, delivery.result, self._config)
+        except Exception as error:  # noqa: BLE001  one body never ends a thread that serves all
+            fault = self._faults.result(error)
+            return _failed(delivery.result, fault.outcome, fault.message)
 
     def _count(self, delivery: Delivery, sign: int) -> None:
         held = delivery.body_bytes
@@ -111,18 +125,32 @@ def respond(run: Run, request: Request, result: Result, config: FetchConfig) -> 
 
 
 def inflate(body: bytes, coding: str, max_bytes: int) -> bytes | Outcome:
-    """Undo gzip or deflate, never producing more than `max_bytes`; a bomb costs that much."""
+    """Undo gzip or deflate, never producing more than `max_bytes`; a bomb costs that much.
+
+    A gzip body may have several members one after the other (RFC 1952); together they are the
+    body. Bytes behind the last that begin no member are padding, as gzip itself reads it.
+    """
     window = -zlib.MAX_WBITS if coding == "deflate" and not _has_zlib_header(body) else 47
-    inflater = zlib.decompressobj(window)
-    try:
-        inflated = inflater.decompress(body, max_bytes + 1)
-    except zlib.error:
-        return Outcome.DECODE_FAILED
-    if len(inflated) > max_bytes:
-        return Outcome.BODY_TOO_LARGE
-    if not inflater.eof:
-        return Outcome.BODY_TRUNCATED
-    return inflated or Outcome.BODY_EMPTY
+    inflated = bytearray()
+    at = 0
+    for _ in range(_MAX_MEMBERS):
+        inflater = zlib.decompressobj(window)
+        while not inflater.eof:
+            # By pieces: what a member leaves unused is copied, which for thousands of small
+            # members in a large body would cost the square of its size.
+            piece = body[at : at + _PIECE_BYTES]
+            if not piece:
+                return Outcome.BODY_TRUNCATED
+            try:
+                inflated += inflater.decompress(piece, max_bytes + 1 - len(inflated))
+            except zlib.error:
+                return Outcome.DECODE_FAILED
+            if len(inflated) > max_bytes:
+                return Outcome.BODY_TOO_LARGE
+            at += len(piece) - len(inflater.unused_data)
+        if body[at : at + 2] != _GZIP_MAGIC:
+            return bytes(inflated) or Outcome.BODY_EMPTY
+    return Outcome.DECODE_FAILED
 
 
 def _has_zlib_header(body: bytes) -> bool:

@@ -19,6 +19,7 @@ import pycurl
 
 from pipelines.fetch.config import FetchConfig
 from pipelines.fetch.delivery import DecodePool, Delivery
+from pipelines.fetch.faults import Faults
 from pipelines.fetch.guard import Guard
 from pipelines.fetch.headers import Head, retry_after_s
 from pipelines.fetch.health import HealthGate
@@ -55,7 +56,8 @@ class Engine:
             back_off_cap_s=config.retry_after_cap_s,
         )
         self._gate = HealthGate(config)
-        self.pool = DecodePool(config, self.wake)
+        self.faults = Faults()
+        self.pool = DecodePool(config, self.wake, self.faults)
         self._limits = Limits(config, self.pool)
         self._inbox: deque[tuple[Run, list[Task]]] = deque()
         self._runs: list[Run] = []
@@ -63,6 +65,7 @@ class Engine:
         self._active: dict[pycurl.Curl, tuple[Transfer, Task]] = {}
         self._resolving: dict[int, Task] = {}  # by id(task)
         self._later: list[tuple[float, int, Task]] = []  # retries by due time
+        self._deadlines: list[tuple[float, int, Task]] = []  # of attempts begun, ended ones too
         self._serial = 0
         self._probes: list[bool] = []
         self._door = threading.Lock()
@@ -79,11 +82,11 @@ class Engine:
         tasks = []
         refused = []
         for request in run.requests:
-            where = target(request.url)
-            if isinstance(where, Outcome):
-                refused.append(Delivery(run, request, Result(where, "url", Head())))
+            where = self._target(request.url)
+            if isinstance(where, Result):
+                refused.append(Delivery(run, request, where))
             else:
-                tasks.append(Task(run, request, where, self._config.deadline_s))
+                tasks.append(Task(run, request, where))
         with self._door:
             if self.closing:
                 raise RuntimeError("the fetcher was closed")
@@ -91,6 +94,13 @@ class Engine:
                 self.pool.put(delivery)
             self._inbox.append((run, tasks))
             self.wake()
+
+    def _target(self, url: str) -> Target | Result:
+        try:
+            where = target(url)
+        except Exception as error:  # noqa: BLE001  one URL never ends the others' run
+            return self.faults.result(error)
+        return Result(where, "url", Head()) if isinstance(where, Outcome) else where
 
     def wake(self) -> None:
         """Make the fetch thread look again. May be called from any thread."""
@@ -123,6 +133,7 @@ class Engine:
         now = time.monotonic()
         self._admit(now)
         self._end_runs(now)
+        self._end_attempts(now)
         if self._gate.take_probe(now):
             self._send_probes(now)
         while self._may_start(now) and (taken := self._hosts.take(now)) is not None:
@@ -145,6 +156,7 @@ class Engine:
     def _offer(self, task: Task, now: float) -> None:
         assert task.run is not None
         rank = (task.run.number, task.attempt, task.request.index)
+        task.waits = True
         self._hosts.offer(task.target.host, rank, task, now)
 
     def _may_start(self, now: float) -> bool:
@@ -154,8 +166,10 @@ class Engine:
     def _resume(self) -> None:
         """Let paused transfers continue, oldest first, as far as memory allows."""
         for place, (transfer, _) in enumerate(list(self._active.values())):
-            if transfer.paused and self._limits.may_grow(oldest=place == 0):
-                transfer.resume()
+            if not transfer.paused or not self._limits.may_grow(oldest=place == 0):
+                continue
+            if not transfer.resume():
+                self._ended(transfer.curl, pycurl.E_WRITE_ERROR)
 
     def _has_room(self, transfer: Transfer, size: int) -> bool:
         oldest = next(iter(self._active)) is transfer.curl
@@ -169,7 +183,7 @@ class Engine:
         is open and the limits let a transfer start.
         """
         due = [run.deadline_at for run in self._runs]
-        due += [self._later[0][0]] if self._later else []
+        due += [heap[0][0] for heap in (self._later, self._deadlines) if heap]
         due += [at for at in (self._gate.next_wake(),) if at is not None]
         if self._resolver is not None and (at := self._resolver.next_wake()) is not None:
             due.append(at)
@@ -181,8 +195,13 @@ class Engine:
         return min(_IDLE_S, max(0.0, min(due, default=now + _IDLE_S) - now))
 
     def _begin(self, task: Task) -> None:
-        if task.run is not None and task.hops == 0:
-            task.run.attempts += 1
+        task.waits = False
+        if task.ends_at is None:
+            self._serial += 1
+            task.ends_at = time.monotonic() + self._config.deadline_s
+            heapq.heappush(self._deadlines, (task.ends_at, self._serial, task))
+            if task.run is not None:
+                task.run.attempts += 1
         host = task.target.host
         if self._resolver is None or is_numeric(host):
             self._launch(task, ())
@@ -196,16 +215,26 @@ class Engine:
         if addresses:
             self._launch(task, addresses)
         else:
-            missing = Result(Outcome.DNS_ERROR, "no address", Head(), looked_up=False)
-            self._judge(task, missing)
+            self._judge(task, Result(Outcome.DNS_ERROR, "no address", Head(), looked_up=False))
 
     def _launch(self, task: Task, addresses: tuple[str, ...]) -> None:
+        assert task.ends_at is not None
+        left_s = task.ends_at - time.monotonic()
+        if left_s <= 0:
+            self._judge(task, _late())
+            return
         transfer = self._idle.pop() if self._idle else self._new_transfer()
         run, request = task.run, task.request
         look = None if run is None else partial(run.look, request)
-        transfer.start(task.target, task.left_s, look, addresses=addresses, head_only=run is None)
+        probe = run is None
+        try:
+            transfer.start(task.target, left_s, look, addresses=addresses, head_only=probe)
+            self._loop.add(transfer.curl)
+        except Exception as error:  # noqa: BLE001  one row never ends the others' thread
+            transfer.close()
+            self._judge(task, self.faults.result(error))
+            return
         self._active[transfer.curl] = (transfer, task)
-        self._loop.add(transfer.curl)
 
     def _new_transfer(self) -> Transfer:
         return Transfer(self._config, self._guard, self._ca_file, self._has_room)
@@ -213,12 +242,20 @@ class Engine:
     def _ended(self, curl: pycurl.Curl, code: int) -> None:
         transfer, task = self._active.pop(curl)
         held = transfer.held_bytes
-        result = transfer.finish(code)
+        result = self._finished(transfer, code)
         self._retire(transfer, held)
         self._limits.pay(result.received_bytes, time.monotonic())
         if task.run is not None:
             task.run.received_bytes += result.received_bytes
         self._judge(task, result)
+
+    def _finished(self, transfer: Transfer, code: int) -> Result:
+        try:
+            return transfer.finish(code)
+        except OSError:
+            raise  # out of sockets: no row's fault, and every row's end
+        except Exception as error:  # noqa: BLE001  one row never ends the others' thread
+            return self.faults.result(error)
 
     def _judge(self, task: Task, result: Result) -> None:
         """Decide what a finished hop means: a further hop, a further attempt, or the end."""
@@ -247,7 +284,7 @@ class Engine:
         run = task.run
         assert run is not None
         if result.location is not None:
-            end = next_hop(task, result, self._config)
+            end = self._hop(task, result)
             if end is None:
                 run.redirects += 1
                 self._offer(task, now)
@@ -260,6 +297,12 @@ class Engine:
         run.retries += 1
         self._serial += 1
         heapq.heappush(self._later, (again[0], self._serial, again[1]))
+
+    def _hop(self, task: Task, result: Result) -> Result | None:
+        try:
+            return next_hop(task, result, self._config)
+        except Exception as error:  # noqa: BLE001  what a server writes never ends the thread
+            return self.faults.result(error)
 
     def _deliver(self, run: Run, request: Request, result: Result) -> None:
         self.pool.put(Delivery(run, request, result))
@@ -274,6 +317,24 @@ class Engine:
                 run.fail(NetworkUnhealthy(f"{self._gate.complaint} when the deadline came"))
             self._leave(run, now)
             self._runs.remove(run)
+
+    def _end_attempts(self, now: float) -> None:
+        """End attempts that look up a name, or wait for a turn between redirects, for too long.
+
+        libcurl keeps the deadline of transfers itself.
+        """
+        late = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            task = heapq.heappop(self._deadlines)[2]
+            if self._resolving.pop(id(task), None) is not None:
+                slow = Result(Outcome.DNS_ERROR, "look-up timed out", Head(), looked_up=False)
+                self._judge(task, slow)
+            elif task.waits:
+                late.append(task)
+        if late:
+            ids = {id(task) for task in late}
+            for task in self._hosts.remove(lambda waiting: id(waiting) in ids, now):
+                self._go_on(task, _late(), now, now)
 
     def _leave(self, run: Run, now: float) -> None:
         """Take every row of a run that is not finished out of the machinery."""
@@ -308,7 +369,7 @@ class Engine:
         for url in self._config.health_probe_urls:
             where = target(url)
             assert isinstance(where, Target), url
-            self._begin(Task(None, Request(_PROBE_NUMBER, url), where, self._config.deadline_s))
+            self._begin(Task(None, Request(_PROBE_NUMBER, url), where))
         if not self._config.health_probe_urls:
             self._conclude(now)
 
@@ -338,3 +399,7 @@ class Engine:
         finally:
             for run in self._runs:
                 run.finished.set()
+
+
+def _late() -> Result:
+    return Result(Outcome.TIMEOUT, "deadline of the attempt", Head())

@@ -10,8 +10,19 @@ import email.utils
 import re
 from dataclasses import dataclass
 
-OPT_OUT_DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
+from shards.numbers import bounded_int
+
+OPT_OUT_DIRECTIVES = frozenset({"noai", "noimageai", "noml", "noindex", "noimageindex", "none"})
 """X-Robots-Tag words that keep an image out; `none` is defined as noindex and nofollow."""
+
+_WITH_VALUE = re.compile(r"max-(?:image-preview|video-preview|snippet)\s*[:=]\s*[\w-]+")
+"""Directives whose value is not a directive: `max-image-preview: none` hides a preview only."""
+
+_NO_TRAINING = re.compile(
+    r"(?<![\w-])(?:train-ai|train-genai|ai-train|genai|ai|tdm|bots)\s*=\s*[\"']?(?:n|no|\?0)(?![\w-])"
+)
+"""`Content-Usage: train-ai=n` of the IETF's preferences draft with its earlier category names, and
+`Content-Signal: ai-train=no`."""
 
 INFLATABLE = frozenset({"gzip", "x-gzip", "deflate"})
 REFUSED_CODINGS = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
@@ -23,10 +34,15 @@ _READ = frozenset(
         b"content-encoding",
         b"x-robots-tag",
         b"tdm-reservation",
+        b"content-usage",
+        b"content-signal",
         b"retry-after",
     }
 )
-_STATUS = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
+_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)")
+_SWITCHING = 101  # final, although 1xx: what follows is not HTTP any more
+_MOST_BYTES = 2**63 - 1
+_MOST_S = 999_999_999  # thirty years
 
 
 @dataclass(slots=True)
@@ -48,7 +64,8 @@ class Head:
         if line.startswith(b"HTTP/"):
             self._start(line)
         elif line in (b"\r\n", b"\n"):
-            self.complete = self.status >= 200  # 1xx is followed by the real one
+            # Other 1xx heads are followed by the real one.
+            self.complete = self.status >= 200 or self.status == _SWITCHING
             return self.complete
         else:
             name, _, value = line.partition(b":")
@@ -68,7 +85,7 @@ class Head:
 
     def _take(self, name: bytes, value: str) -> None:
         if name == b"content-length":
-            self.content_length = int(value) if value.isascii() and value.isdecimal() else None
+            self.content_length = bounded_int(value, maximum=_MOST_BYTES)
         elif name == b"content-encoding":
             words = (word.strip().lower() for word in value.split(","))
             known = INFLATABLE | REFUSED_CODINGS
@@ -76,7 +93,9 @@ class Head:
         elif name == b"x-robots-tag":
             self.opt_out = self.opt_out or reserves_rights(value)
         elif name == b"tdm-reservation":
-            self.opt_out = self.opt_out or value == "1"
+            self.opt_out = self.opt_out or reserves_mining(value)
+        elif name in (b"content-usage", b"content-signal"):
+            self.opt_out = self.opt_out or bool(_NO_TRAINING.search(value.lower()))
         elif name == b"retry-after":
             self.retry_after = value
 
@@ -84,11 +103,17 @@ class Head:
 def reserves_rights(robots_tag: str) -> bool:
     """Return whether an X-Robots-Tag value keeps images out, whichever crawler it names.
 
-    `noindex`, `otherbot: noindex, nofollow` and `a: nofollow, b: noai` all do: a
-    crawler the site does not know by name cannot be named.
+    `noindex`, `otherbot: noindex, nofollow` and `a: nofollow; b: "noai"` all do: a crawler the site
+    does not know by name cannot be named. Servers separate words by commas, semicolons and blanks.
     """
-    words = (word.rpartition(":")[2].strip().lower() for word in robots_tag.split(","))
-    return any(word in OPT_OUT_DIRECTIVES for word in words)
+    words = re.split(r"[^\w-]+", _WITH_VALUE.sub(" ", robots_tag.lower()))
+    return not OPT_OUT_DIRECTIVES.isdisjoint(words)
+
+
+def reserves_mining(tdm_reservation: str) -> bool:
+    """Return whether a TDM-Reservation value is 1, also where it is quoted, listed or has parameters."""
+    values = re.split(r"[,;\s]+", tdm_reservation.lower())
+    return any(value.strip("\"'") in ("1", "?1", "true") for value in values)
 
 
 def retry_after_s(value: str | None, now: float) -> float | None:
@@ -100,8 +125,9 @@ def retry_after_s(value: str | None, now: float) -> float | None:
     """
     if value is None:
         return None
-    if value.isascii() and value.isdecimal():
-        return float(value[:9])
+    delay_s = bounded_int(value, maximum=_MOST_S)
+    if delay_s is not None:
+        return float(delay_s)
     try:
         moment = email.utils.parsedate_to_datetime(value)
         return max(0.0, moment.timestamp() - now)

@@ -39,9 +39,11 @@ class Facts:
 
     code: int  # CURLcode
     opened: int  # sockets the guard let through
+    addressed: bool  # libcurl had an address of the host, looked up or of a kept connection
     refused: Outcome | None  # the guard's first refusal
     named: bool  # the host is a name, not an address
     reached: bool  # a request could be sent
+    headed: bool  # the head of a final response is complete
     deadline_hit: bool  # the total time was used up
     received_bytes: int
 
@@ -64,12 +66,14 @@ def code_outcome(facts: Facts) -> tuple[Outcome, str]:
 
     libcurl reports a socket the guard refused as "could not connect": only the guard's
     own record tells it from a closed port. Where another address of the same name was
-    tried, the failure is that address's.
+    tried, the failure is that address's. A body without a complete head of its own is no
+    success, whatever libcurl makes of it.
     """
-    assert facts.code != pycurl.E_WRITE_ERROR, "a callback failed without giving a reason"
     if facts.refused is not None and facts.opened == 0:
         return facts.refused, "refused before connecting"
     message = f"curl {facts.code}"
+    if facts.code == pycurl.E_OK and not facts.headed:
+        return Outcome.NETWORK_ERROR, "no complete response head"
     if facts.code == pycurl.E_OK:
         empty = facts.received_bytes == 0
         return (Outcome.BODY_EMPTY, "0 bytes") if empty else (Outcome.SUCCESS, "")
@@ -87,12 +91,13 @@ _BY_CODE = {
     pycurl.E_URL_MALFORMAT: Outcome.BAD_URL,
     pycurl.E_COULDNT_RESOLVE_HOST: Outcome.DNS_ERROR,
     pycurl.E_COULDNT_CONNECT: Outcome.CONNECT_ERROR,
+    pycurl.E_WRITE_ERROR: Outcome.INTERNAL_ERROR,  # a callback of ours, without giving a reason
 }
 
 
 def _timeout(facts: Facts) -> tuple[Outcome, str]:
     """Tell the four clocks apart, which libcurl reports with one code."""
-    if facts.named and not facts.opened and not facts.reached:
+    if facts.named and not facts.addressed:
         return Outcome.DNS_ERROR, "look-up timed out"
     if facts.deadline_hit:
         return Outcome.TIMEOUT, "deadline of the attempt"

@@ -22,29 +22,27 @@ class Task:
     run: Run | None
     request: Request
     target: Target
-    left_s: float  # of this attempt's deadline
     attempt: int = 0
     hops: int = 0
     last: str = ""  # outcome of the attempt before
+    ends_at: float | None = None  # monotonic: this attempt's deadline, set as it begins
+    waits: bool = False  # for its host's turn
 
 
 def next_hop(task: Task, result: Result, config: FetchConfig) -> Result | None:
     """Send `task` where its redirect leads; return what it ends with instead, or None.
 
-    The hops of an attempt share its deadline. Scheme and form of the new URL are judged
-    here, its port and address when the socket is opened.
+    Scheme and form of the new URL are judged here, its port and address when the socket is
+    opened, the time that the attempt has left when it is this hop's turn.
     """
     assert result.location is not None
     task.hops += 1
-    task.left_s -= result.elapsed_s
     if task.hops > config.max_redirects:
         message = f"more than {config.max_redirects} redirects"
         return Result(Outcome.TOO_MANY_REDIRECTS, message, result.head)
     where = redirect_target(task.target.url, result.location)
     if isinstance(where, Outcome):
         return Result(where, "redirect", result.head)
-    if task.left_s <= 0:
-        return Result(Outcome.TIMEOUT, "deadline of the attempt", result.head)
     task.target = where
     return None
 
@@ -69,6 +67,6 @@ def next_attempt(
     start = target(task.request.url)
     if due >= task.run.deadline_at or isinstance(start, Outcome):
         return None
-    again = Task(task.run, task.request, start, config.deadline_s, task.attempt + 1)
+    again = Task(task.run, task.request, start, task.attempt + 1)
     again.last = result.outcome
     return due, again

@@ -83,9 +83,12 @@ class Transfer:
 
         Raises:
             OSError: this process is out of sockets, which is not the fault of the row.
+            Exception: what a callback raised, which is a fault of this program.
         """
         if self._local_error is not None:
             raise self._local_error
+        if self._fault is not None:
+            raise self._fault
         facts = self._facts(code)
         result = Result(Outcome.SUCCESS, "", self._head)
         result.received_bytes = self.received_bytes
@@ -105,10 +108,18 @@ class Transfer:
         self._begin(Target("", "", 0), 0.0, None, head_only=False)
         return result
 
-    def resume(self) -> None:
-        """Go on after a pause; the bytes that were refused come again at once."""
+    def resume(self) -> bool:
+        """Go on after a pause; the bytes that were refused come again before this returns.
+
+        Returns:
+            False where the transfer ended with that: libcurl does not report it a second time.
+        """
         self.paused = False
-        self.curl.pause(pycurl.PAUSE_CONT)
+        try:
+            self.curl.pause(pycurl.PAUSE_CONT)
+        except pycurl.error:
+            return False
+        return True
 
     def close(self) -> None:
         """Free the handle."""
@@ -127,6 +138,7 @@ class Transfer:
         self._refused: Outcome | None = None
         self._opened = 0
         self._local_error: OSError | None = None
+        self._fault: Exception | None = None  # of our own code, in a callback
         self.received_bytes = 0
         self.held_bytes = 0  # reserved, until the fetcher releases them
         self.paused = False
@@ -153,14 +165,26 @@ class Transfer:
             pycurl.LOW_SPEED_TIME: config.low_speed_s,
             pycurl.DNS_CACHE_TIMEOUT: config.dns_cache_s,
             pycurl.BUFFERSIZE: _RECEIVE_BUFFER_BYTES,
-            pycurl.OPENSOCKETFUNCTION: self._on_socket,
-            pycurl.HEADERFUNCTION: self._on_header,
-            pycurl.WRITEFUNCTION: self._on_body,
+            pycurl.OPENSOCKETFUNCTION: self._guarded(self._on_socket, pycurl.SOCKET_BAD),
+            pycurl.HEADERFUNCTION: self._guarded(self._on_header, _ABORT),
+            pycurl.WRITEFUNCTION: self._guarded(self._on_body, _ABORT),
         }
         if config.max_mbps is not None:
             options[pycurl.MAX_RECV_SPEED_LARGE] = max(1, round(config.max_mbps * 125_000))
         for option, value in options.items():
             curl.setopt(option, value)
+
+    def _guarded(self, callback: Callable[..., object], refusal: int) -> Callable[..., object]:
+        """Return a callback that keeps an error for `finish`; pycurl would print and forget it."""
+
+        def call(*arguments: object) -> object:
+            try:
+                return callback(*arguments)
+            except Exception as error:  # noqa: BLE001  raised again by `finish`
+                self._fault = self._fault or error
+                return refusal
+
+        return call
 
     def _on_socket(self, purpose: int, peer: tuple[int, int, int, tuple[object, ...]]) -> object:
         """Open a socket to the address libcurl has chosen, if the guard allows it."""
@@ -186,13 +210,15 @@ class Transfer:
         head = self._head
         if self._head_only:
             return self._give_up(Outcome.SUCCESS, f"http {head.status}")
+        useful = 200 <= head.status < 300 or head.status in REDIRECTS
+        if head.opt_out and useful and self._config.respect_opt_out:
+            return self._give_up(Outcome.OPT_OUT, "opt-out header")
         if not 200 <= head.status < 300:
             self._discard = True
             small = head.content_length is not None and head.content_length <= _SMALL_BYTES
             return None if small else _ABORT
-        if head.opt_out and self._config.respect_opt_out:
-            return self._give_up(Outcome.OPT_OUT, "opt-out header")
-        if head.content_length is not None and head.content_length > self._config.max_body_bytes:
+        limit = self._config.max_body_bytes
+        if head.content_length is not None and head.content_length > limit:
             return self._give_up(Outcome.BODY_TOO_LARGE, f"announced {head.content_length} bytes")
         if len(head.codings) > 1 or not INFLATABLE.issuperset(head.codings):
             return self._give_up(Outcome.FORMAT_NOT_SUPPORTED, "content-encoding")
@@ -229,9 +255,12 @@ class Transfer:
         return Facts(
             code=code,
             opened=self._opened,
+            addressed=self._opened > 0 or bool(self.curl.getinfo(pycurl.PRIMARY_IP)),
             refused=self._refused,
             named=not is_numeric(self._target.host),
-            reached=self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0,
+            # Not by PRETRANSFER_TIME: libcurl 8.23 sets it when a look-up times out, too.
+            reached=self.curl.getinfo(pycurl.REQUEST_SIZE) > 0 or self._head.status > 0,
+            headed=self._head.complete,
             deadline_hit=total_s >= self._timeout_s - 0.01,
             received_bytes=self.received_bytes,
         )

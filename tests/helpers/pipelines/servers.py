@@ -178,7 +178,9 @@ class _Handler(socketserver.StreamRequestHandler):
         return self.reply(301, b"", Location="/loop")
 
     def do_to(self, _: str, query: dict[str, str]) -> bool:
-        return self.reply(302, b"", Location=query["url"])
+        """Redirect to `url`, after `wait` seconds, with the rest of the query as headers."""
+        time.sleep(float(query.pop("wait", "0")))
+        return self.reply(302, b"", Location=query.pop("url"), **query)
 
     def do_status(self, code: str, _: dict[str, str]) -> bool:
         return self.reply(int(code), b"" if code == "304" else b"an error page")
@@ -198,6 +200,16 @@ class _Handler(socketserver.StreamRequestHandler):
     def do_header(self, _: str, query: dict[str, str]) -> bool:
         """A good response with the query as extra headers."""
         return self.reply(200, body_of(1000), **query)
+
+    def do_raw(self, _: str, query: dict[str, str]) -> bool:
+        """Send the query's `text` as it is, with its escapes read, and hang up."""
+        self.wfile.write(query["text"].encode("latin-1").decode("unicode_escape").encode("latin-1"))
+        return False
+
+    def do_announce(self, digits: str, _: dict[str, str]) -> bool:
+        """A Content-Length of so many digits."""
+        self.head(200, {"Content-Length": "9" * int(digits)})
+        return False
 
     def do_empty(self, _: str, __: dict[str, str]) -> bool:
         return self.reply(200, b"")

@@ -28,12 +28,38 @@ def test_a_final_head_replaces_interim_ones() -> None:
     assert (head.opt_out, head.location) == (False, b"/x")  # a trailer comes too late
 
 
-LENGTHS = [(b"12", 12), (b"0", 0), (b"-1", None), (b"1e9", None), (b"", None), (b"\xb2", None)]
+LENGTHS = [
+    (b"12", 12),
+    (b"0", 0),
+    (b"-1", None),
+    (b"1e9", None),
+    (b"", None),
+    (b"\xb2", None),
+    (b"1_0", None),
+    (b"0" * 9000 + b"7", 7),
+    (b"8" * 9000, 2**63 - 1),  # int() would raise
+]
 
 
 @pytest.mark.parametrize(("value", "expected"), LENGTHS)
 def test_content_length(value: bytes, expected: int | None) -> None:
     assert head_of(b"HTTP/1.1 200 OK", b"Content-Length: " + value).content_length == expected
+
+
+STATUS_LINES = [
+    (b"HTTP/1.1 200 OK", 200, True),
+    (b"HTTP/1.1\t404 Not Found", 404, True),  # libcurl takes a tab, too
+    (b"HTTP/1.1   503", 503, True),
+    (b"HTTP/1.1 101 Switching Protocols", 101, True),
+    (b"HTTP/1.1 2000 OK", 0, False),
+    (b"HTTP/1.1 OK", 0, False),
+]
+
+
+@pytest.mark.parametrize(("line", "status", "complete"), STATUS_LINES)
+def test_status_lines(line: bytes, status: int, complete: bool) -> None:
+    head = head_of(line, b"")
+    assert (head.status, head.complete) == (status, complete)
 
 
 CODINGS = [
@@ -67,6 +93,14 @@ TAGS = [
     ("unavailable_after: 25 Jun 2010 15:00:00 PST", False),
     ("noindexing", False),
     ("max-image-preview:none-such", False),
+    ("max-image-preview: none", False),  # hides a preview; the picture may be used
+    ("max-image-preview:none, noimageai", True),
+    ("max-snippet:0; nofollow", False),
+    ("nofollow noai", True),
+    ("nofollow;noml", True),
+    ('"noai", "noimageai"', True),
+    ("otherbot: nofollow; noindex", True),
+    ("none-bot: nofollow", False),
 ]
 
 
@@ -75,12 +109,42 @@ def test_x_robots_tag(value: str, expected: bool) -> None:
     assert reserves_rights(value) is expected
 
 
-RESERVATIONS = [(b"1", True), (b"0", False), (b"", False), (b"11", False)]
+RESERVATIONS = [
+    (b"1", True),
+    (b"1, 1", True),
+    (b"0, 1", True),
+    (b'"1"', True),
+    (b'1;policy="https://a.org/p.json"', True),
+    (b"?1", True),
+    (b"0", False),
+    (b"", False),
+    (b"11", False),
+    (b"0; policy=1", False),
+    (b"1" * 9000, False),
+]
 
 
 @pytest.mark.parametrize(("value", "expected"), RESERVATIONS)
 def test_tdm_reservation(value: bytes, expected: bool) -> None:
     assert head_of(b"HTTP/1.1 200 OK", b"TDM-Reservation: " + value).opt_out is expected
+
+
+PREFERENCES = [
+    (b"Content-Usage: train-ai=n", True),
+    (b"Content-Usage: search=y, train-ai=n", True),
+    (b'content-usage: Train-AI="n"', True),
+    (b"Content-Usage: ai=n", True),
+    (b"Content-Usage: train-ai=y", False),
+    (b"Content-Usage: train-ai=never-mind", False),
+    (b"Content-Usage: search=n", False),
+    (b"Content-Signal: search=yes, ai-train=no", True),
+    (b"Content-Signal: ai-train=yes", False),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), PREFERENCES)
+def test_preferences_about_training(line: bytes, expected: bool) -> None:
+    assert head_of(b"HTTP/1.1 200 OK", line).opt_out is expected
 
 
 WAITS = [
