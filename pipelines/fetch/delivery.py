@@ -19,7 +19,6 @@ from pipelines.fetch.results import Result
 from pipelines.fetch.runs import Request, Response, Run
 from shards.outcomes import Outcome
 
-
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_MEMBERS = 1000
 _PIECE_BYTES = 16_384

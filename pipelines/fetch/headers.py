@@ -111,7 +111,7 @@ def reserves_rights(robots_tag: str) -> bool:
 
 
 def reserves_mining(tdm_reservation: str) -> bool:
-    """Return whether a TDM-Reservation value is 1, also where it is quoted, listed or has parameters."""
+    """Return whether a TDM-Reservation value is 1: also quoted, in a list, with parameters."""
     values = re.split(r"[,;\s]+", tdm_reservation.lower())
     return any(value.strip("\"'") in ("1", "?1", "true") for value in values)
 

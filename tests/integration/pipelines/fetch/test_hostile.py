@@ -77,9 +77,9 @@ def test_odd_heads_cost_their_own_row_only(server: WebServer) -> None:
 def test_a_transfer_given_up_as_it_resumes_ends_its_row_only(server: WebServer) -> None:
     """At the memory limit transfers pause; resumed ones turn out to be larger than allowed."""
     config = dataclasses.replace(
-        CONFIG, max_held_bytes=2_000_000, max_body_bytes=3_000_000, decode_threads=1, deadline_s=9.0
+        CONFIG, max_held_bytes=600_000, max_body_bytes=500_000, decode_threads=1, deadline_s=9.0
     )
-    urls = [server.url("/huge/chunked?mb=4"), server.url("/good/2000000")] * 24
+    urls = [server.url("/huge/chunked?mb=4"), server.url("/good/400000")] * 24
     outcomes = [response.outcome for response in fetch(config, *urls, deadline_s=40)]
     assert outcomes == [Outcome.BODY_TOO_LARGE, Outcome.SUCCESS] * 24
 
