@@ -108,8 +108,13 @@ def is_allowed(address: Address | None, networks: tuple[Network, ...]) -> bool:
 
 
 def _number(text: str) -> int | None:
+    base = 10
     if text[:2] in ("0x", "0X"):
-        return int(text[2:] or "0", 16)
-    if len(text) > 1 and text[0] == "0":
-        return int(text, 8) if set(text) <= set("01234567") else None
-    return int(text)
+        text, base = text[2:] or "0", 16
+    elif len(text) > 1 and text[0] == "0":
+        text, base = text[1:], 8
+        if not set(text) <= set("01234567"):
+            return None
+    significant = text.lstrip("0")
+    # Python refuses to read thousands of digits, and no address has more than eleven.
+    return int(significant or "0", base) if len(significant) <= 11 else None

@@ -12,7 +12,6 @@ import re
 from enum import StrEnum
 from html.entities import html5
 
-import idna
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +20,7 @@ import xxhash
 
 from shards.schema import HASH
 from shards.text import unescape
+from shards.urls import ascii_host, slashes_forward
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -28,7 +28,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Nearly every URL of a corpus passes this pattern and not the next, and is then its
 # own canonical form; only the others pay for Python (4 us a row).
-_CANONICAL_AS_IS = r"^https?://[a-z0-9_.-]*[a-z0-9_-]/[\x21\x22\x24-\x7e]*$"
+_CANONICAL_AS_IS = (
+    r"^https?://[a-z0-9_.-]*[a-z0-9_-]/[\x21\x22\x24-\x3e\x40-\x5b\x5d-\x7e]*"
+    r"(?:\?[\x21\x22\x24-\x7e]*)?$"
+)
 _ENTITY = r"&#?[0-9A-Za-z]+;"
 _ENTITY_NUMBER = re.compile("&#(?:[0-9]+|[xX][0-9a-fA-F]+);")
 
@@ -37,9 +40,10 @@ _MAX_ESCAPES = 8
 
 _STRIP = "".join(map(chr, range(0x21))) + "\x7f"
 _CONTROLS = re.compile("[\x00-\x1f\x7f]")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_AUTHORITY_END = re.compile(r"[/?#]")
-_FORBIDDEN_IN_HOST = re.compile(r"[\x00-\x20\x7f%<>\[\]\\^`{|}\"@:]")
+_WEB = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
+_OTHER_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NO_SCHEME = re.compile(r"[/\\]{2,}")
+_AUTHORITY_END = re.compile(r"[/?]")
 
 
 class Domain(StrEnum):
@@ -62,22 +66,22 @@ class Domain(StrEnum):
 def canonical_url(url: str) -> str | None:
     """Return the canonical form of one URL, or None where it has none.
 
-    Scheme and host are lower-cased (IDNA by UTS-46, non-transitional), the default port
-    and the fragment dropped, an empty path becomes `/`, and HTML entities that end in
-    `;` are unescaped, again and again (`&amp;amp;`): without the `;` they are query text
-    (`?a=1&copy=2`). Path and query keep every byte. `//host` becomes `https://host`. The
-    canonical form of a canonical URL is itself.
+    URLs are read as browsers read them (WHATWG URL): of http and https any number of
+    slashes may follow the scheme, and a backslash before the query is a slash. Scheme and
+    host are lower-cased (IDNA, see `ascii_host`), the default port and the fragment dropped, an
+    empty path becomes `/`, and HTML entities that end in `;` are unescaped, again and again
+    (`&amp;amp;`): without the `;` they are query text (`?a=1&copy=2`). Path and query keep
+    every other byte. `//host` becomes `https://host`. The canonical form of a canonical URL is
+    itself.
     """
     text = _unescaped(url)
-    if text is None:
+    split = None if text is None else _scheme_and_rest(text)
+    if split is None:
         return None
-    if text.startswith("//"):
-        text = "https:" + text
-    scheme_match = _SCHEME.match(text)
-    if not scheme_match or not text.startswith("//", scheme_match.end()):
-        return None
-    scheme = scheme_match.group(1).lower()
-    rest = text[scheme_match.end() + 2 :].partition("#")[0].rstrip(_STRIP)
+    scheme, rest = split
+    rest = rest.partition("#")[0].rstrip(_STRIP)
+    if scheme in DEFAULT_PORTS:
+        rest = slashes_forward(rest)
     end = _AUTHORITY_END.search(rest)
     authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     authority_out = _canonical_authority(authority, scheme)
@@ -86,6 +90,14 @@ def canonical_url(url: str) -> str | None:
     if not tail.startswith("/"):
         tail = "/" + tail
     return f"{scheme}://{authority_out}{tail}"
+
+
+def _scheme_and_rest(text: str) -> tuple[str, str] | None:
+    """Return the scheme in lower case, and what follows it and its slashes."""
+    if match := _NO_SCHEME.match(text):
+        return "https", text[match.end() :]
+    match = _WEB.match(text) or _OTHER_SCHEME.match(text)
+    return (match[1].lower(), text[match.end() :]) if match else None
 
 
 def _unescaped(url: str) -> str | None:
@@ -112,7 +124,7 @@ def _canonical_authority(authority: str, scheme: str) -> str | None:
     else:
         host, colon, port_text = host_port.partition(":")
         port_text = colon + port_text
-        host_out = _canonical_host(host)
+        host_out = (ascii_host(host) or "").rstrip(".") or None
     # Zeros first, then at most five digits: Python refuses to read very long numbers.
     port_match = re.fullmatch(r"(?::0*([0-9]{0,5}))?", port_text)
     if host_out is None or not port_match:
@@ -122,18 +134,6 @@ def _canonical_authority(authority: str, scheme: str) -> str | None:
         return None
     keep_port = f":{port}" if port_text[1:] and port != DEFAULT_PORTS.get(scheme) else ""
     return userinfo + at + host_out + keep_port
-
-
-def _canonical_host(host: str) -> str | None:
-    if host.isascii():
-        host = host.lower()
-    else:
-        try:
-            host = idna.encode(host, uts46=True, transitional=False).decode("ascii")
-        except idna.IDNAError:
-            return None
-    host = host.rstrip(".")
-    return None if not host or _FORBIDDEN_IN_HOST.search(host) else host
 
 
 def _canonical_ipv6(text: str) -> str | None:

@@ -12,9 +12,8 @@ import socket
 import urllib.parse
 from dataclasses import dataclass
 
-import idna
-
 from shards.outcomes import Outcome
+from shards.urls import ascii_host, slashes_forward
 
 MAX_URL_BYTES = 16_384
 """Longer ones are data in disguise; servers refuse them anyway."""
@@ -23,6 +22,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _HOST = re.compile(r"[a-z0-9._\-]+")
+_BREAKS = re.compile("[\t\n\r]")
+_BLANK = "".join(map(chr, range(0x21)))
 _UNSAFE = re.compile(rb"[^\x21-\x7e]|[\"<>]")
 
 
@@ -43,10 +44,8 @@ def target(url: str) -> Target | Outcome:
     name = scheme[1].lower()
     if name not in DEFAULT_PORTS:
         return Outcome.SCHEME_NOT_ALLOWED
-    rest = url[scheme.end() :].partition("#")[0]
-    if not rest.startswith("//"):
-        return Outcome.BAD_URL
-    authority, tail = _cut(rest[2:])
+    rest = slashes_forward(url[scheme.end() :].partition("#")[0])
+    authority, tail = _cut(rest.lstrip("/"))
     host, port = _host_and_port(authority, DEFAULT_PORTS[name])
     if not host or port is None:
         return Outcome.BAD_URL
@@ -65,9 +64,27 @@ def redirect_target(base: str, location: bytes) -> Target | Outcome:
     except UnicodeDecodeError:
         text = location.decode("latin-1")
     try:
-        return target(urllib.parse.urljoin(base, text.strip()))
+        return target(_joined(base, _BREAKS.sub("", text).strip(_BLANK)))
     except ValueError:  # brackets that are no IPv6 address
         return Outcome.BAD_URL
+
+
+def _joined(base: str, location: str) -> str:
+    """Resolve a Location as browsers do, for whom a backslash is a slash.
+
+    `http:/x` stays on the base's host where the scheme is the same; `///b.org/x` leads to b.org.
+    """
+    before, mark, fragment = location.partition("#")
+    location = slashes_forward(before) + mark + fragment
+    scheme = urllib.parse.urlsplit(base).scheme
+    same = re.match(rf"{scheme}:(?!//)", location, re.IGNORECASE)
+    if same is not None:
+        location = location[same.end() :]
+    elif _SCHEME.match(location):
+        return location
+    if location.startswith("//"):
+        return f"{scheme}://" + location.lstrip("/")
+    return urllib.parse.urljoin(base, location)
 
 
 def is_numeric(host: str) -> bool:
@@ -82,7 +99,7 @@ def is_numeric(host: str) -> bool:
 
 
 def _cut(rest: str) -> tuple[str, str]:
-    end = min((at for at in map(rest.find, "/?\\") if at >= 0), default=len(rest))
+    end = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
     tail = rest[end:]
     return rest[:end], tail if tail.startswith("/") else "/" + tail
 
@@ -95,22 +112,12 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int | None]:
         host, port = bracket[1].lower(), bracket[2]
     else:
         host, _, port = authority.partition(":")
-        host = _ascii_host(host)
+        host = ascii_host(host) or ""
+        host = host if _HOST.fullmatch(host) else ""
     if port and (not port.isascii() or not port.isdecimal() or len(port) > 5):
         return host, None
     number = int(port) if port else default
     return host, number if 0 < number < 65536 else None
-
-
-def _ascii_host(host: str) -> str:
-    """Return the host as A-labels in lower case, "" where there is no such form."""
-    host = host.lower()
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError):
-            return ""
-    return host if _HOST.fullmatch(host) and len(host) <= 254 else ""
 
 
 def _quote(tail: str) -> str | None:

@@ -9,6 +9,7 @@ import html
 import html.entities
 import ipaddress
 import re
+import unicodedata
 from typing import Any
 
 import idna
@@ -34,9 +35,13 @@ def canonical_url(url: str) -> str | None:
             break
     else:
         return None
-    if url.startswith("//"):
-        url = f"https:{url}"
-    url = url.split("#", 1)[0].rstrip(_BLANK)
+    url = url.split("#", 1)[0]
+    if re.match(r"https?:", url, re.IGNORECASE) or re.match(r"[/\\]{2}", url):
+        before, *query = url.split("?", 1)
+        url = "?".join([before.replace("\\", "/"), *query])
+        scheme = url.split(":")[0] if url[0] != "/" else "https"
+        url = scheme + "://" + url.removeprefix(scheme + ":").lstrip("/")
+    url = url.rstrip(_BLANK)
     parts = re.fullmatch("([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)", url, re.DOTALL)
     if parts is None:
         return None
@@ -59,12 +64,29 @@ def _host(host: str) -> str | None:
     try:
         if host.startswith("["):
             return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        if len(host) > 254:
+            return None
         if not host.isascii():
-            host = idna.encode(host, uts46=True).decode()
-    except (ipaddress.AddressValueError, idna.IDNAError):
+            host = _a_labels(host)
+    except (ipaddress.AddressValueError, UnicodeError):
         return None
     host = host.lower().rstrip(".")
-    return None if any(c in '%<>[]\\^`{|}"@:' or c in _BLANK for c in host) else host
+    return None if any(c in '%<>[]\\^`{|}"@:/?#' or c in _BLANK for c in host) else host
+
+
+def _a_labels(host: str) -> str:
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except UnicodeError:
+        labels = idna.uts46_remap(host, std3_rules=False).split(".")
+    for place, label in enumerate(labels):
+        if not label.isascii():
+            if unicodedata.combining(label[0]) or unicodedata.category(label[0])[0] == "M":
+                raise UnicodeError(label)
+            labels[place] = "xn--" + label.encode("punycode").decode()
+            if len(labels[place]) > 63 or "\u200c" in label or "\u200d" in label:
+                raise UnicodeError(label)
+    return ".".join(labels)
 
 
 def identify(url: str | None, caption_raw: str | None) -> Row:

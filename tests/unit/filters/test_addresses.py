@@ -36,6 +36,9 @@ from filters.addresses import is_public, parse_address
         ("[::ffff:1.2.3.4]", "::ffff:1.2.3.4"),
         ("[::g]", None),
         ("[]", None),
+        ("9" * 4000, None),
+        ("1.0x" + "0" * 4000 + "3", "1.0.0.3"),
+        ("0" * 4000 + "1", "0.0.0.1"),
     ],
 )
 def test_parse(host: str, expected: str | None) -> None:
@@ -73,3 +76,8 @@ def test_is_public(text: str, expected: bool) -> None:
     assert address is not None
     assert is_public(address) is expected
     assert public(address) is expected, "the reference disagrees"
+
+
+@pytest.mark.parametrize("host", ["9" * 5000, "0x" + "f" * 5000, "1.2.3." + "0" * 5000 + "8"])
+def test_numbers_too_long_for_python_are_not_addresses(host: str) -> None:
+    assert parse_address(host) is None

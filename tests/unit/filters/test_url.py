@@ -47,7 +47,11 @@ CASES = [
     ("https://@example.org/a.jpg", "url_credentials"),
     ("https://user@127.0.0.1/", "url_credentials"),
     # host
-    ("https:///a.jpg", "url_host"),
+    ("https:///a/b.jpg", "url_host"),  # to a browser, too, `a` is the host
+    ("https:///", "url_host"),
+    ("http://" + "7" * 5000 + "/a.jpg", "url_host"),
+    ("http://0x" + "f" * 5000 + ".1/a.jpg", "url_host"),
+    ("http://1.2.3." + "0" * 5000 + "4/a.jpg", "url_malformed"),
     ("http://localhost/a.jpg", "url_host"),
     ("http://localhost:8080/a.jpg", "url_host"),
     ("http://intranet/a.jpg", "url_host"),
@@ -83,7 +87,7 @@ CASES = [
     ("example.org/a.jpg", "url_malformed"),
     ("example.org:8080/a.jpg", "url_malformed"),
     ("/images/a.jpg", "url_malformed"),
-    ("https:/example.org/a.jpg", "url_malformed"),
+    ("https:/example.org/a.jpg", None),
     ("https://exa mple.org/a.jpg", "url_malformed"),
     ("https://[not-an-address]/a.jpg", "url_malformed"),
     ("not a url", "url_malformed"),
