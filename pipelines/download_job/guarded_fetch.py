@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,18 +11,15 @@ import pyarrow as pa
 
 from pipelines.download_job.engine import DecodedRules, EngineConfig
 from pipelines.download_job.shard_facts import Facts
-from pipelines.fetch import Request, Response, shared_fetcher
+from pipelines.fetch import Faults, Request, Response, shared_fetcher
 from shards.identity import canonical_urls
-from shards.image import ImageError, Stored, StoreSpec, probe, store
+from shards.image import ImageError, Stored, StoreSpec, check_cost, check_size, probe
+from shards.image.children import store_in_child
 from shards.outcomes import Outcome
 
 
 def fetch(
-    config: EngineConfig,
-    rows: Sequence[Mapping[str, Any]],
-    facts: Facts,
-    deadline_s: float,
-    careful: bool,
+    config: EngineConfig, rows: Sequence[Mapping[str, Any]], facts: Facts, deadline_s: float
 ) -> Mapping[str, Any]:
     """Fetch the open rows of a shard; every one of them has its fact afterwards.
 
@@ -31,12 +28,12 @@ def fetch(
         rows: The shard's planned rows.
         facts: Where to put what became of them.
         deadline_s: Seconds after which what is left gets the outcome `deadline`.
-        careful: Decode each image in a child process.
 
     Returns:
         Clock facts of the fetching for the marker's `run` part.
     """
     rules = DecodedRules(config.rules)
+    faults = Faults()
     urls = canonical_urls(pa.array([row["url"] for row in rows], pa.string())).to_pylist()
     requests = []
     for index in facts.open_rows():
@@ -44,16 +41,30 @@ def fetch(
             facts.fail(index, Outcome.BAD_URL, None)
         else:
             requests.append(Request(index, urls[index]))
-    into_store = _careful_store if careful else store
 
     def handle(request: Request, response: Response) -> None:
         if response.outcome != Outcome.SUCCESS:
             facts.fail(request.index, response.outcome, response.message or None)
+            return
+        try:
+            stored = _stored(response.body, config.spec, rules)
+        except ImageError as error:
+            facts.fail(request.index, error.outcome, error.detail, response.body)
+        except _RuleError as error:
+            facts.fail(request.index, error.reason, error.detail, response.body)
+        except OSError:
+            raise  # no process, no memory for one: not the picture's fault
+        except Exception as error:  # noqa: BLE001  one picture never costs the others' rows
+            fault = faults.result(error)
+            facts.fail(request.index, fault.outcome, fault.message, response.body)
         else:
-            _keep(request.index, response.body, facts, config.spec, rules, into_store)
+            facts.succeed(request.index, hashlib.sha256(response.body).hexdigest(), stored)
 
     def inspect(_: Request, head: bytes) -> str | None:
-        return _judge_head(head, config.spec.max_pixels, rules)
+        try:
+            return _judge_head(head, config.spec.max_pixels, rules)
+        except Exception as error:  # noqa: BLE001  one head never costs the others' rows
+            return faults.result(error).outcome
 
     stats = shared_fetcher(config.fetch).run(
         requests, handle=handle, inspect=inspect, deadline_s=deadline_s
@@ -61,40 +72,30 @@ def fetch(
     return {"fetch": asdict(stats)}
 
 
-def _careful_store(body: bytes, spec: StoreSpec) -> Stored:
-    from shards.image.careful import store_in_child
+class _RuleError(Exception):
+    """A rule of the metadata rejects what the picture turned out to be."""
 
-    return store_in_child(body, spec)
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
 
 
-def _keep(
-    index: int,
-    body: bytes,
-    facts: Facts,
-    spec: StoreSpec,
-    rules: DecodedRules,
-    into_store: Callable[[bytes, StoreSpec], Stored],
-) -> None:
-    try:
-        stored = into_store(body, spec)
-    except ImageError as error:
-        facts.fail(index, error.outcome, error.detail, body)
-        return
+def _stored(body: bytes, spec: StoreSpec, rules: DecodedRules) -> Stored:
+    stored = store_in_child(body, spec)
     reason = rules.reason(stored.original_width, stored.original_height)
     if reason is not None:
-        facts.fail(index, reason, f"{stored.original_width} x {stored.original_height}", body)
-    else:
-        facts.succeed(index, hashlib.sha256(body).hexdigest(), stored)
+        raise _RuleError(reason, f"{stored.original_width} x {stored.original_height}")
+    return stored
 
 
 def _judge_head(head: bytes, max_pixels: int, rules: DecodedRules) -> str | None:
     """Reject by the header alone: a bad shape costs no decoding, often no transfer either."""
     try:
         seen = probe(head)
+        if seen is None:
+            return None
+        check_size(seen.width, seen.height, max_pixels)
+        check_cost(seen)
     except ImageError as error:
         return error.outcome
-    if seen is None:
-        return None
-    if seen.width * seen.height > max_pixels:
-        return Outcome.TOO_MANY_PIXELS
     return rules.reason(seen.width, seen.height)

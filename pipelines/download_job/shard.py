@@ -29,9 +29,6 @@ from shards.schema import PLAN
 from shards.shard_writer import ShardWriter
 
 STAGE = "download"
-CAREFUL_AFTER = 2
-"""Dead attempts of an item after which each of its images is decoded in a child process."""
-
 _ROWS_PER_S = 2.0  # an item that fetches fewer rows a second than this has met its deadline
 
 
@@ -60,13 +57,12 @@ class _Shard:
     def process(self) -> Result:
         plan = self._plan()
         rows = plan.to_pylist()
-        dead = len(self.store.folders(self.running.item.attempts))
         with Attempt(self.store, self.running.item) as attempt:
             facts = Facts(len(rows), self._spool_path(attempt), self.running)
             try:
                 if self.running.item.generation:
                     take_over(self.store, self.item.name, facts)
-                clock = self._fetch(rows, facts, careful=dead >= CAREFUL_AFTER)
+                clock = self._fetch(rows, facts)
                 facts.close_open_rows()
                 counts = self._write(attempt, rows, facts)
             finally:
@@ -89,13 +85,11 @@ class _Shard:
         name = f"groundwork-{attempt.folder.replace('/', '-')}.spool"
         return os.path.join(self.config.spool_dir, name)
 
-    def _fetch(
-        self, rows: Sequence[Mapping[str, Any]], facts: Facts, careful: bool
-    ) -> Mapping[str, Any]:
+    def _fetch(self, rows: Sequence[Mapping[str, Any]], facts: Facts) -> Mapping[str, Any]:
         deadline_s = min(self.config.item_deadline_s, 60.0 + len(rows) / _ROWS_PER_S)
         if self.config.engine == "img2dataset":
             return fetch_img2dataset.fetch(self.config, rows, facts, deadline_s)
-        return guarded_fetch.fetch(self.config, rows, facts, deadline_s, careful)
+        return guarded_fetch.fetch(self.config, rows, facts, deadline_s)
 
     def _write(
         self, attempt: Attempt, rows: Sequence[Mapping[str, Any]], facts: Facts

@@ -6,11 +6,13 @@ fetcher is made.
 """
 
 from pipelines.fetch.config import FetchConfig
+from pipelines.fetch.faults import Faults
 from pipelines.fetch.fetcher import Fetcher
 from pipelines.fetch.runs import FetchStats, NetworkUnhealthy, Request, Response
 from pipelines.fetch.service import close_shared_fetcher, shared_fetcher
 
 __all__ = [
+    "Faults",
     "FetchConfig",
     "FetchStats",
     "Fetcher",

@@ -49,7 +49,7 @@ class FetchConfig:
     max_body_bytes: int = 20_000_000
     """Largest body, on the wire and after inflating a compressed one."""
 
-    max_held_bytes: int = 512_000_000
+    max_held_bytes: int = 256_000_000
     """No transfer starts while bodies in memory, arriving or undelivered, exceed this."""
 
     max_redirects: int = 5
@@ -99,7 +99,7 @@ class FetchConfig:
     """How long an address is remembered."""
 
     decode_threads: int = field(default_factory=_usable_cores)
-    """Threads that run `handle`; twice as many bodies may wait for them."""
+    """Threads that run `handle`; bodies wait for them within `max_held_bytes`."""
 
     head_bytes: int = 65536
     """`inspect` sees this many first bytes, or the whole of a shorter body."""

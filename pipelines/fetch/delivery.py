@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +48,6 @@ class DecodePool:
         self._on_room = on_room
         self._queue: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._bodies = 0
         self.held_bytes = 0
         self.rows_done = 0
         self._threads = [
@@ -56,11 +56,6 @@ class DecodePool:
         ]
         for thread in self._threads:
             thread.start()
-
-    @property
-    def full(self) -> bool:
-        """Whether twice as many bodies wait or are worked on as there are threads."""
-        return self._bodies >= 2 * len(self._threads)
 
     def put(self, delivery: Delivery) -> None:
         """Queue one row."""
@@ -84,6 +79,9 @@ class DecodePool:
         run, request, result = delivery.run, delivery.request, delivery.result
         if run.cancelled:
             response = _failed(result, result.outcome, result.message)
+        elif result.outcome == Outcome.SUCCESS and run.deadline_at <= time.monotonic():
+            # Bodies that slow pictures kept waiting: the caller's time is over.
+            response = _failed(result, Outcome.DEADLINE, "not decoded in time")
         else:
             response = self._respond(delivery)
         run.give(request, response)
@@ -100,7 +98,6 @@ class DecodePool:
         held = delivery.body_bytes
         with self._lock:
             self.rows_done += sign < 0
-            self._bodies += sign * (held > 0)
             self.held_bytes += sign * held
         if sign < 0 and (held or delivery.run.cancelled):
             self._on_room()

@@ -35,12 +35,7 @@ class Limits:
 
     def may_start(self, now: float, transfers: int) -> bool:
         """Return whether one more transfer may start beside `transfers` others."""
-        return (
-            transfers < self._config.connections
-            and not self._pool.full
-            and self.has_room
-            and self._paid_until <= now
-        )
+        return transfers < self._config.connections and self.has_room and self._paid_until <= now
 
     def may_grow(self, *, oldest: bool) -> bool:
         """Return whether a transfer may take more bytes."""

@@ -219,7 +219,7 @@ def workers(pid: int) -> set[int]:
 
 
 def _is_worker(pid: int) -> bool:
-    # Whoever runs a job in process may have children of its own, and so has a careful item:
+    # Whoever runs a job in process may have children of its own, and every fetcher has decoders:
     # they come and go. A process that ended but was not waited for has an empty command line.
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:

@@ -6,16 +6,18 @@ This module is the door; the work is in
 - `sniff` (format and size from the head), `jpeg` (segments, metadata cut without loss),
 - `orientation` (the EXIF tag), `pixels` (decoding),
 - `resize` and `resize_torch` (sizes and resampling), `passthrough`, `recode` (storing),
-- `careful` (the same in a child process, for images that kill decoders).
+- `cost` (memory and time, from the head), `children` (storing in child processes, for what
+  strangers send).
 
 Any bytes may be given to any of them; the only error that bytes can cause is `ImageError`.
 """
 
+from shards.image.cost import check_cost
 from shards.image.pixels import decode
 from shards.image.recode import Stored, encode, store
 from shards.image.sniff import probe
 from shards.image.spec import PROFILES, StoreSpec
-from shards.image.types import MAX_PIXELS, ImageError, Probe
+from shards.image.types import MAX_PIXELS, ImageError, Probe, check_size
 
 __all__ = [
     "MAX_PIXELS",
@@ -24,6 +26,8 @@ __all__ = [
     "Probe",
     "StoreSpec",
     "Stored",
+    "check_cost",
+    "check_size",
     "decode",
     "encode",
     "probe",

@@ -16,7 +16,7 @@ from shards.image import orientation
 from shards.image.types import ImageError
 from shards.outcomes import Outcome
 
-MAX_SCANS = 100
+MAX_SCANS = 32
 """A progressive file of a few kilobytes can ask for thousands of passes over 64 Mpx.
 Encoders write at most about a dozen."""
 
@@ -28,6 +28,8 @@ _COM = 0xFE
 _APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 # Inside a scan, FF 00 is data and FF D0..D7 restarts the coder; anything else ends it.
@@ -49,6 +51,7 @@ class Frame(NamedTuple):
     height: int
     components: int
     bits: int
+    progressive: bool
 
 
 class Survey(NamedTuple):
@@ -91,7 +94,8 @@ def read_header(head: bytes) -> tuple[Frame, int] | None:
             if end - start < 6:
                 raise ImageError(Outcome.DECODE_FAILED, "jpeg: short frame header")
             bits, height, width, components = struct.unpack_from(">BHHB", head, start)
-            return Frame(width, height, components, bits), tag or orientation.UPRIGHT
+            frame = Frame(width, height, components, bits, marker in _PROGRESSIVE)
+            return frame, tag or orientation.UPRIGHT
         if marker in (_SOS, _EOI):
             raise ImageError(Outcome.DECODE_FAILED, "jpeg: no frame header before the picture data")
         tag = tag or _exif_orientation(marker, head[start:end])

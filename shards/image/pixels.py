@@ -24,6 +24,7 @@ import simplejpeg
 from PIL import Image, ImageFile
 
 from shards.image import jpeg, orientation
+from shards.image.cost import check_cost
 from shards.image.sniff import probe
 from shards.image.types import MAX_PIXELS, ImageError, Probe, check_size
 from shards.outcomes import Outcome
@@ -103,7 +104,9 @@ def inspect(data: bytes, max_pixels: int) -> Probe:
         outcome = Outcome.DECODE_FAILED if known or data[4:8] == b"ftyp" else Outcome.NOT_AN_IMAGE
         raise ImageError(outcome, f"{len(data)} bytes end before the size of an image")
     check_size(head.width, head.height, max_pixels)
-    return _inspect_jpeg(data, head) if head.format == "jpeg" else head
+    head = _inspect_jpeg(data, head) if head.format == "jpeg" else head
+    check_cost(head)
+    return head
 
 
 def _inspect_jpeg(data: bytes, head: Probe) -> Probe:

@@ -22,6 +22,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette is RGB
 _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # sizes of the second header
 
+_BMP_RUN_LENGTH = (1, 2)  # compression: of 8 bits, of 4 bits
+
 _OTHER_FORMATS = (
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
@@ -98,7 +100,15 @@ def _refuse(head: bytes) -> None:
 
 
 def _sized(
-    kind: str, width: int, height: int, *, components: int, bits: int = 8, turned: int = 1
+    kind: str,
+    width: int,
+    height: int,
+    *,
+    components: int,
+    bits: int = 8,
+    turned: int = 1,
+    progressive: bool = False,
+    run_length: bool = False,
 ) -> Probe:
     if width <= 0 or height <= 0:
         raise ImageError(Outcome.DECODE_FAILED, f"{kind}: {width} x {height} pixels in the header")
@@ -111,6 +121,8 @@ def _sized(
         orientation=turned,
         components=components,
         bits=bits,
+        progressive=progressive,
+        run_length=run_length,
     )
 
 
@@ -119,8 +131,15 @@ def _probe_jpeg(head: bytes) -> Probe | None:
     if header is None:
         return None
     frame, turned = header
-    width, height, components, bits = frame
-    return _sized("jpeg", width, height, components=components, bits=bits, turned=turned)
+    return _sized(
+        "jpeg",
+        frame.width,
+        frame.height,
+        components=frame.components,
+        bits=frame.bits,
+        turned=turned,
+        progressive=frame.progressive,
+    )
 
 
 def _probe_png(head: bytes) -> Probe | None:
@@ -182,10 +201,12 @@ def _probe_bmp(head: bytes) -> Probe | None:
     size = int.from_bytes(head[14:18], "little")
     if size not in _BMP_HEADERS:
         raise ImageError(Outcome.NOT_AN_IMAGE, f"begins with {head[:8].hex(' ')}")
-    if len(head) < 30:
+    if len(head) < 34:
         return None
     width, height, _, bits = struct.unpack_from("<HHHH" if size == 12 else "<iiHH", head, 18)
-    return _sized("bmp", width, abs(height), components=4 if bits == 32 else 3)
+    run_length = size >= 40 and int.from_bytes(head[30:34], "little") in _BMP_RUN_LENGTH
+    components = 4 if bits == 32 else 3
+    return _sized("bmp", width, abs(height), components=components, run_length=run_length)
 
 
 def _probe_ftyp(head: bytes) -> Probe | None:

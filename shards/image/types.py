@@ -36,6 +36,8 @@ class Probe:
     orientation: int  # EXIF value 1..8; 1 where the head does not tell
     components: int  # channels after the palette: 1 grey, 3 RGB, 4 RGBA or CMYK
     bits: int  # per channel, as stored
+    progressive: bool = False  # a JPEG in several scans
+    run_length: bool = False  # a BMP with run-length coding
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

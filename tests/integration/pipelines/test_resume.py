@@ -245,20 +245,6 @@ def test_a_run_that_stands_still_is_ended(world: jobs.World, tmp_path: Path) -> 
         world.pages.delay_s = 0.0
 
 
-def test_an_item_that_died_twice_is_done_carefully(
-    world: jobs.World, expected: Bytes, tmp_path: Path, slow: None
-) -> None:
-    """Its decoders are children of the launcher that come and go: no worker has died."""
-    output = tmp_path / "run"
-    assert jobs.run(world.flags(output, "--stop_after=mix"))[0] == 0
-    name = "000000"
-    for attempt in ("dead1", "dead2"):
-        (output / "_attempts" / "download" / name / attempt).mkdir(parents=True)
-    with jobs.start(world.flags(output), tmp_path / "log", patch=no_grace) as child:
-        assert child.wait() == 0, child.errors()
-    assert jobs.covered(output) == expected
-
-
 def die_at(method: str, call: int, after: bool) -> None:
     """Kill this process before or after the given call of a store's method."""
     from shards.files.store import Store

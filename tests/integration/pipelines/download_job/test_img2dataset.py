@@ -97,7 +97,7 @@ def fill(engine, settings, urls, folder, deadline_s=60.0):
 
 
 def ours(settings, rows, facts, deadline_s):
-    return guarded_fetch(settings, rows, facts, deadline_s, careful=False)
+    return guarded_fetch(settings, rows, facts, deadline_s)
 
 
 @pytest.fixture

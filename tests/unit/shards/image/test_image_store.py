@@ -13,7 +13,6 @@ from helpers.shared_data import shared_data
 from PIL import Image
 
 from shards.image import PROFILES, ImageError, StoreSpec, decode, store
-from shards.image.careful import store_in_child
 from shards.image.resize import plan
 from shards.outcomes import Outcome
 
@@ -283,14 +282,3 @@ def test_bad_options_are_named(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError) as raised:
         StoreSpec(**options)
     assert said in str(raised.value) and "\n" not in str(raised.value)
-
-
-def test_child_gives_the_same_and_its_death_is_an_outcome() -> None:
-    data = pictures.encoded(PHOTO, "PNG")
-    assert store_in_child(data, StoreSpec(image_size=32)) == store(data, StoreSpec(image_size=32))
-    with pytest.raises(ImageError) as raised:
-        store_in_child(b"<html>", StoreSpec())
-    assert raised.value.outcome == Outcome.NOT_AN_IMAGE
-    with pytest.raises(ImageError) as raised:
-        store_in_child(data, StoreSpec(), timeout_s=0.001)
-    assert raised.value.outcome == Outcome.DECODER_CRASH
