@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 
+from pipelines.harness.accounting import InternalErrorsError
 from pipelines.harness.failures import (
     JobFailedError,
     as_text,
@@ -25,7 +26,8 @@ from shards.files.store import Store
 def report_errors(action: Callable[[], None], *, verbose: bool = False) -> int:
     """Run a job's command; returns its exit code.
 
-    What the user can mend becomes one line and code 2, a failed remote job one line and code 1.
+    What the user can mend becomes one line and code 2, a failed remote job, or rows that
+    ended with a fault of ours, one line and code 1.
 
     Args:
         action: The command.
@@ -37,7 +39,7 @@ def report_errors(action: Callable[[], None], *, verbose: bool = False) -> int:
             leave_out_reports(handler)
         try:
             return commandline.run(lambda: _mended(action, verbose))
-        except JobFailedError as error:
+        except (JobFailedError, InternalErrorsError) as error:
             return commandline.fail(str(error), code=1)
 
 

@@ -15,7 +15,7 @@ from pipelines.filter_job import summary
 from pipelines.filter_job.request import FilterRequest
 from pipelines.filter_job.rules import build_chains, decoded_rules
 from pipelines.filter_job.run import FilterRun
-from pipelines.harness import rundir
+from pipelines.harness import accounting, rundir
 from pipelines.harness.options import LAUNCH_OPTIONS, OUTPUT
 from pipelines.harness.parsing import Parsed, build_parser, parse
 from shards.commandline import say
@@ -54,6 +54,7 @@ def _run(parsed: Parsed) -> None:
         say(f"{swept} shards had rows that failed transiently")
     rundir.record_library_changes(store, run.library_changes)
     summary.show(run.lines, run.filter_totals, chains, request.preset, store.root)
+    accounting.check_faults(run.lines, store.root)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pipelines.filter_job.options import JOB_OPTIONS
 from pipelines.filter_job.request import FilterRequest
 from pipelines.filter_job.rules import build_chains, decoded_rules, rule_settings
 from pipelines.filter_job.run import FilterRun
-from pipelines.harness import planfile, rundir
+from pipelines.harness import accounting, planfile, rundir
 from pipelines.harness.parsing import Parsed, build_parser, parse
 from shards.commandline import say
 
@@ -58,6 +58,7 @@ def _run(parsed: Parsed, argv: Sequence[str]) -> None:
         run.download(rules)
     rundir.record_library_changes(store, run.library_changes)
     summary.show(run.lines, run.filter_totals, chains, request.preset, store.root)
+    accounting.check_faults(run.lines, store.root)
 
 
 if __name__ == "__main__":

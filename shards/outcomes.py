@@ -68,6 +68,7 @@ TRANSIENT = frozenset(
         Outcome.HTTP_TOO_MANY_REQUESTS,
         Outcome.HTTP_SERVER_ERROR,
         Outcome.DEADLINE,
+        Outcome.INTERNAL_ERROR,  # another version of this program may do better
     }
 )
 """Outcomes that another attempt may change: retried in the item, and by `--retry_failed`."""

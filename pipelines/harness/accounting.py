@@ -11,9 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shards.outcomes import Outcome
+
 
 class AccountingError(RuntimeError):
     """Rows were lost or invented: a fault of ours, never of the input."""
+
+
+class InternalErrorsError(RuntimeError):
+    """Rows ended with a fault of this program; all others are done, and kept."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,17 @@ class Line:
     def from_json(stage: str, values: Mapping[str, Any]) -> Line:
         """Read what `to_json` wrote; nothing is checked."""
         return Line(stage, values["in"], values["out"], dict(values["left_out"]))
+
+
+def check_faults(lines: Sequence[Line], output: str) -> None:
+    """Raise `InternalErrorsError` if rows ended with a fault of ours, which no run may hide."""
+    faults = sum(line.left_out.get(Outcome.INTERNAL_ERROR, 0) for line in lines)
+    if faults:
+        raise InternalErrorsError(
+            f"{faults:,} rows ended with a fault of this program (internal_error); all others are "
+            "done. The log has the traceback: please report it. After an update, python -m "
+            f"pipelines.download --output {output} --retry_failed tries these rows again"
+        )
 
 
 def check_chain(lines: Sequence[Line]) -> None:

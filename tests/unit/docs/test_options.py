@@ -12,7 +12,7 @@ from scripts.commands import COMMANDS
 from scripts.make_docs import anchor
 
 PAGE = ROOT / "docs" / "options.md"
-INTERNAL = {"pipelines.harness.local_worker", "shards.image.careful"}  # started by our own code
+INTERNAL = {"pipelines.harness.local_worker", "shards.image.children"}  # started by our own code
 
 
 def test_the_page_knows_every_command() -> None:

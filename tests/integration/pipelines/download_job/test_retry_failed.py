@@ -85,3 +85,40 @@ def test_passing_failures_are_fetched_again(web: tuple[str, _Pages], tmp_path: P
     pages.asked.clear()
     assert download.main([f"--output={run}", "--retry_failed"]) == 0
     assert pages.asked == [], "nothing is left that another try may change"
+
+
+def test_a_fault_of_ours_costs_its_row_and_fails_the_run_at_its_end(
+    web: tuple[str, _Pages],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from pipelines.download_job import guarded_fetch
+
+    base, pages = web
+    bodies = {f"/{name}.jpg": _picture(40 * at) for at, name in enumerate(("good", "busy", "gone"))}
+    pages.update({path: Page(body) for path, body in bodies.items()}, **{"/also.jpg": Page(b"x")})
+    sound = guarded_fetch.store_in_child
+
+    def faulty(body: bytes, spec: object) -> object:
+        if body == bodies["/busy.jpg"]:
+            raise ZeroDivisionError("planted")
+        return sound(body, spec)
+
+    monkeypatch.setattr(guarded_fetch, "store_in_child", faulty)
+    with pytest.raises(AssertionError):  # the run's own exit code is 1
+        _run(base, tmp_path)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: 1 rows ended with a fault of this program (internal_error)")
+    run = tmp_path / "run"
+    outcomes = [
+        outcome
+        for file in (run / "shards").glob("*.parquet")
+        for outcome in pq.read_table(file).column("outcome").to_pylist()
+    ]
+    assert sorted(outcomes) == ["internal_error", "not_an_image", "success", "success"]
+    assert list(lint(Store(run))) == []
+
+    monkeypatch.undo()
+    assert download.main([f"--output={run}", "--retry_failed"]) == 0
+    assert len(list(shards.read(run))) == 3
