@@ -19,7 +19,8 @@ def find_rules(package: ModuleType) -> dict[str, type[Filter]]:
     """Return the rules of a package by name, in the order of its files' names.
 
     Raises:
-        ValueError: two rules share a name, or a rule lacks a part of its declaration.
+        ValueError: two rules share a name, or a rule lacks a part of its declaration, or has
+            parameters without being a dataclass.
     """
     rules: dict[str, type[Filter]] = {}
     for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
@@ -28,6 +29,11 @@ def find_rules(package: ModuleType) -> dict[str, type[Filter]]:
                 raise ValueError(
                     f"{info.name}.{rule.__name__} lacks {', '.join(missing)}; "
                     "a rule declares name, columns, reasons and summary"
+                )
+            if _has_undecorated_fields(rule):
+                raise ValueError(
+                    f"{info.name}.{rule.__name__} has parameters and is not a dataclass; decorate "
+                    "it with @dataclasses.dataclass(frozen=True, kw_only=True)"
                 )
             if rule.name in rules:
                 other = rules[rule.name].__module__
@@ -42,6 +48,12 @@ def _rules_in(module: ModuleType) -> Iterator[type[Filter]]:
         is_rule = isinstance(value, type) and issubclass(value, Filter)
         if is_rule and value.__module__ == module.__name__ and not value.__name__.startswith("_"):
             yield value
+
+
+def _has_undecorated_fields(rule: type[Filter]) -> bool:
+    """Whether a class annotates fields that no decorator of its own has made parameters."""
+    own = vars(rule)
+    return bool(own.get("__annotations__")) and "__dataclass_fields__" not in own
 
 
 def by_family(rules: dict[str, type[Filter]]) -> dict[str, tuple[type[Filter], ...]]:

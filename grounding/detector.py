@@ -39,7 +39,7 @@ class Detector(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of weights, code options and libraries: what its numbers depend on."""
+        """Text that changes whenever its numbers may: a digest of weights, options, libraries."""
         ...
 
     @property

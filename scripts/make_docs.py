@@ -44,6 +44,7 @@ from pipelines.pack_job.format import Format
 from pipelines.pack_job.formats import FORMATS
 from pipelines.pack_job.options import SET_OPTIONS
 from scripts import commands
+from shards.commandline import say
 from shards.outcomes import TRANSIENT, Outcome, img2dataset_status
 from shards.schema import BOXED, KEPT, LABELS, LEVELS, PHRASES, SIDECAR
 
@@ -363,9 +364,12 @@ def _page(lines: Iterable[str]) -> str:
 
 
 def main() -> int:
-    """Write every page."""
+    """Write every page that changes, and name it."""
     for name, render in PAGES.items():
-        DOCS.joinpath(name).write_text(render(), encoding="utf-8")
+        page, text = DOCS / name, render()
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+            say(f"{page.relative_to(DOCS.parent)} is new")
     return 0
 
 

@@ -48,7 +48,7 @@ def build_parser(program: str, about: str, options: Sequence[Option]) -> argpars
 def _arguments(option: Option) -> dict[str, Any]:
     if option.flag:
         return {"action": "store_true", "help": option.help}
-    shown = "" if option.default is None else f" (default {option.default})"
+    shown = "" if option.default in (None, "") else f" (default {option.default})"
     return {
         "action": "append" if option.repeat else "store",
         "type": option.type,

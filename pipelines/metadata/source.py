@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shards.suggest import suggest
+
 COLUMNS = (
     *("url", "caption", "caption_raw", "width", "height", "similarity", "similarity_scorer"),
     *("nsfw_score", "nsfw_tag", "watermark_score", "aesthetic_score", "language", "license"),
@@ -40,3 +42,13 @@ class Source:
     headerless: bool = False  # column names are positions in a text file
     highest: frozenset[str] = frozenset()  # of these, all listed columns count: the highest value
     canonical: bool = False  # rows of an earlier run, which keep the provenance they have
+
+    def __post_init__(self) -> None:
+        for column, names in self.columns.items():
+            if column not in COLUMNS:
+                raise ValueError(
+                    f"source {self.name}: {column!r} is not a column of ours; "
+                    f"{suggest(column, COLUMNS)}"
+                )
+            if isinstance(names, str):
+                raise ValueError(f"source {self.name}: write {column!r}: ({names!r},), a tuple")

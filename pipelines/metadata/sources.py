@@ -6,6 +6,7 @@ A source is added by a file in `pipelines.metadata.corpora`; nothing here knows 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -14,9 +15,21 @@ from pipelines.metadata.source import REQUIRED, SETTABLE, Source
 from shards.declarations import declared
 from shards.suggest import suggest
 
-SOURCES: Mapping[str, Source] = dict(
-    sorted(declared(corpora, "SOURCES", Source).items(), key=lambda item: item[1].rank)
-)
+
+def by_rank(sources: Mapping[str, Source]) -> dict[str, Source]:
+    """Return sources in the order of their ranks.
+
+    Raises:
+        ValueError: Two have one rank, so that neither would win.
+    """
+    ordered = sorted(sources.values(), key=lambda source: source.rank)
+    for one, other in itertools.pairwise(ordered):
+        if one.rank == other.rank:
+            raise ValueError(f"the sources {one.name} and {other.name} both have rank {one.rank}")
+    return {source.name: source for source in ordered}
+
+
+SOURCES: Mapping[str, Source] = by_rank(declared(corpora, "SOURCES", Source))
 """Every source by name, in the order of ranks."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +37,7 @@ def test_first_run(tmp_path: Path) -> None:
             for line in text.splitlines() if kind == "text" else ():
                 assert _plain(line) in _plain(printed), f"{line}\n\nis not in\n\n{printed}"
     finally:
-        web.send_signal(signal.SIGINT)
+        web.terminate()  # not an interrupt, which a run in the background may ignore
         web.wait(timeout=30)
     assert (tmp_path / "first-run/run/report.html").is_file()
 

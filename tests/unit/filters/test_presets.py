@@ -69,7 +69,7 @@ CHAINS = {
     ],
     "none": FETCHABLE,
 }
-"""The rules of each preset when it was first published: runs on disk have these in their facts."""
+"""The rules of each published preset: runs on disk have these in their facts. They never change."""
 
 FACTS = {
     "cogvlm": "eb0645507b33460fd1335331c67df6a68cae9354526587b1daec60090879fa67",
@@ -78,8 +78,8 @@ FACTS = {
 """sha256 of the JSON of `Chain.spec()`: names, order, parameters and their defaults."""
 
 
-def test_every_preset_is_pinned() -> None:
-    assert {*filters.PRESETS} == {*CHAINS} == {*FACTS}
+def test_every_published_preset_is_pinned() -> None:
+    assert {*CHAINS} == {*FACTS} <= {*filters.PRESETS}
 
 
 @pytest.mark.parametrize("preset", CHAINS)
@@ -118,7 +118,7 @@ def test_settings_reach_the_filter_and_the_fingerprint() -> None:
     ("preset", "settings", "words"),
     [
         ("cogvml", {}, "no preset 'cogvml'; did you mean 'cogvlm'"),
-        ("zzz", {}, "no preset 'zzz'; known: cogvlm, none"),
+        ("zzz", {}, f"no preset 'zzz'; known: {', '.join(filters.PRESETS)}"),
         ("cogvlm", {"caption.word.minimum": "1"}, "did you mean 'caption.words'"),
         ("cogvlm", {"minimum": "1"}, "no filter ''"),
         ("cogvlm", {"caption.words.minimun": "1"}, "did you mean 'minimum'"),

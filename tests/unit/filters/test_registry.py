@@ -53,6 +53,16 @@ def test_a_rule_without_a_summary_is_named(tmp_path: Path, monkeypatch: pytest.M
         find_rules(package)
 
 
+def test_parameters_without_the_decorator_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decorated = rule("x.bare", "Bare", "summary = 'S.'\n    limit: int = 3")
+    files = {"a": decorated.replace("@dataclasses", "# @dataclasses")}
+    package = make_package(monkeypatch, tmp_path, "made_rules", files)
+    with pytest.raises(ValueError, match=r"made_rules\.a\.Bare has parameters and is not a datacl"):
+        find_rules(package)
+
+
 def test_two_rules_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = make_package(
         monkeypatch, tmp_path, "made_rules", {"a": rule("x.same"), "b": rule("x.same")}

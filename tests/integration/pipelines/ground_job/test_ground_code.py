@@ -15,6 +15,8 @@ from helpers.paths import ROOT
 from helpers.pipelines import jobs
 from helpers.shards import toy_shards
 
+from grounding.detectors.forms import listed
+
 MODULE = "pipelines.ground"
 DETECTOR = "module:my_detectors:make"
 CODE = """
@@ -95,4 +97,4 @@ def test_a_run_that_was_begun_keeps_its_detector(tmp_path: Path, flags: list[str
     code, errors = jobs.run(flags, MODULE)
     assert code == 0, errors
     code, errors = jobs.run([*flags, "--overwrite"], MODULE)
-    assert code == 2 and "--detector is missing; give one of blobs, glip:CHECKPOINT" in errors
+    assert code == 2 and f"--detector is missing; give one of {listed()}" in errors

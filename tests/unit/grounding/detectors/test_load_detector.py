@@ -4,6 +4,7 @@ from helpers.grounding import glip_parts
 
 from grounding.detectors import load
 from grounding.detectors.blobs import BlobDetector
+from grounding.detectors.forms import listed
 from grounding.detectors.load import check_language, load_detector
 from grounding.detectors.oracle import Annotated, OracleDetector, write
 
@@ -54,9 +55,9 @@ def test_the_same_arguments_give_the_same_object(truth):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("yolo", "known: blobs, glip:CHECKPOINT, hf:MODEL, module:"),
-        ("x:y", "known: blobs, glip:CHECKPOINT"),
-        ("", "known: blobs, glip:CHECKPOINT"),
+        ("yolo", f"known: {listed()}"),
+        ("x:y", f"known: {listed()}"),
+        ("", f"known: {listed()}"),
         ("blob", "did you mean blobs?"),
         ("orakel:truth.jsonl", "did you mean oracle:FILE?"),
         ("hf", "write hf:MODEL"),

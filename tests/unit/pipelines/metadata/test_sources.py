@@ -17,8 +17,8 @@ from pipelines.metadata.canonical import canonicalise
 from pipelines.metadata.casts import cast
 from pipelines.metadata.files import describe
 from pipelines.metadata.reader import PieceReader
-from pipelines.metadata.source import COLUMNS, SETTABLE
-from pipelines.metadata.sources import SOURCES, resolve, with_columns
+from pipelines.metadata.source import COLUMNS, SETTABLE, Source
+from pipelines.metadata.sources import SOURCES, by_rank, resolve, with_columns
 from shards.schema import CANONICAL, DERIVED
 
 
@@ -333,3 +333,15 @@ def test_a_tsv_cut_into_pieces_keeps_its_row_numbers(
         if line != b"bad"
     ]
     assert read(path, {}) == expected
+
+
+def test_a_source_that_is_declared_wrongly_is_refused_where_it_is_declared() -> None:
+    columns = {"url": ("link",), "caption": ("alt",)}
+    with pytest.raises(ValueError, match=r"source s: 'widht' is not a column of ours.*width"):
+        Source(name="s", summary="S.", rank=90, columns={**columns, "widht": ("w",)})
+    with pytest.raises(ValueError, match=r"source s: write 'caption': \('title',\), a tuple"):
+        Source(name="s", summary="S.", rank=90, columns={**columns, "caption": "title"})  # type: ignore[dict-item]
+    one = Source(name="one", summary="S.", rank=90, columns=columns)
+    other = Source(name="other", summary="S.", rank=90, columns=columns)
+    with pytest.raises(ValueError, match="one and other both have rank 90"):
+        by_rank({"one": one, "other": other})
