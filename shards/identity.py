@@ -20,7 +20,7 @@ import xxhash
 
 from shards.schema import HASH
 from shards.text import unescape
-from shards.urls import ascii_host, slashes_forward
+from shards.urls import ascii_host
 
 UInt64 = npt.NDArray[np.uint64]
 
@@ -28,10 +28,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Nearly every URL of a corpus passes this pattern and not the next, and is then its
 # own canonical form; only the others pay for Python (4 us a row).
-_CANONICAL_AS_IS = (
-    r"^https?://[a-z0-9_.-]*[a-z0-9_-]/[\x21\x22\x24-\x3e\x40-\x5b\x5d-\x7e]*"
-    r"(?:\?[\x21\x22\x24-\x7e]*)?$"
-)
+_CANONICAL_AS_IS = r"^https?://[a-z0-9_.-]*[a-z0-9_-]/[\x21\x22\x24-\x7e]*$"
 _ENTITY = r"&#?[0-9A-Za-z]+;"
 _ENTITY_NUMBER = re.compile("&#(?:[0-9]+|[xX][0-9a-fA-F]+);")
 
@@ -44,6 +41,7 @@ _WEB = re.compile(r"(https?):[/\\]*", re.IGNORECASE)
 _OTHER_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _NO_SCHEME = re.compile(r"[/\\]{2,}")
 _AUTHORITY_END = re.compile(r"[/?]")
+_WEB_AUTHORITY_END = re.compile(r"[/\\?]")
 
 
 class Domain(StrEnum):
@@ -66,13 +64,13 @@ class Domain(StrEnum):
 def canonical_url(url: str) -> str | None:
     """Return the canonical form of one URL, or None where it has none.
 
-    URLs are read as browsers read them (WHATWG URL): of http and https any number of
-    slashes may follow the scheme, and a backslash before the query is a slash. Scheme and
-    host are lower-cased (IDNA, see `ascii_host`), the default port and the fragment dropped, an
+    Scheme and host are found as browsers find them (WHATWG URL): of http and https any number
+    of slashes or backslashes may follow the scheme, and either ends the host. Both are
+    lower-cased (IDNA, see `ascii_host`), the default port and the fragment dropped, an
     empty path becomes `/`, and HTML entities that end in `;` are unescaped, again and again
     (`&amp;amp;`): without the `;` they are query text (`?a=1&copy=2`). Path and query keep
-    every other byte. `//host` becomes `https://host`. The canonical form of a canonical URL is
-    itself.
+    every byte: a backslash in a path is turned when the URL is fetched. `//host` becomes
+    `https://host`. The canonical form of a canonical URL is itself.
     """
     text = _unescaped(url)
     split = None if text is None else _scheme_and_rest(text)
@@ -80,15 +78,13 @@ def canonical_url(url: str) -> str | None:
         return None
     scheme, rest = split
     rest = rest.partition("#")[0].rstrip(_STRIP)
-    if scheme in DEFAULT_PORTS:
-        rest = slashes_forward(rest)
-    end = _AUTHORITY_END.search(rest)
+    end = (_WEB_AUTHORITY_END if scheme in DEFAULT_PORTS else _AUTHORITY_END).search(rest)
     authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     authority_out = _canonical_authority(authority, scheme)
     if authority_out is None:
         return None
     if not tail.startswith("/"):
-        tail = "/" + tail
+        tail = "/" + tail.removeprefix("\\")
     return f"{scheme}://{authority_out}{tail}"
 
 

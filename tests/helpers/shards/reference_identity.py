@@ -37,10 +37,11 @@ def canonical_url(url: str) -> str | None:
         return None
     url = url.split("#", 1)[0]
     if re.match(r"https?:", url, re.IGNORECASE) or re.match(r"[/\\]{2}", url):
-        before, *query = url.split("?", 1)
-        url = "?".join([before.replace("\\", "/"), *query])
-        scheme = url.split(":")[0] if url[0] != "/" else "https"
-        url = scheme + "://" + url.removeprefix(scheme + ":").lstrip("/")
+        scheme = url.split(":")[0] if url[0] not in "/\\" else "https"
+        bare = url.removeprefix(scheme + ":").lstrip("/\\")
+        authority = re.split(r"[/\\?]", bare, maxsplit=1)[0]
+        tail = bare[len(authority) :]
+        url = scheme + "://" + authority + ("/" + tail[1:] if tail[:1] == "\\" else tail)
     url = url.rstrip(_BLANK)
     parts = re.fullmatch("([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)", url, re.DOTALL)
     if parts is None:

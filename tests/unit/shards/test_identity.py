@@ -54,11 +54,11 @@ def test_vector(vector: dict[str, str | None]) -> None:
         ("http:/a.com/", "http://a.com/"),
         ("HTTPS:a.com/x", "https://a.com/x"),
         ("http:////a.com//b", "http://a.com//b"),
-        ("http:\\\\a.com\\b\\c.jpg?d\\e", "http://a.com/b/c.jpg?d\\e"),
+        ("http:\\\\a.com\\b\\c.jpg?d\\e", "http://a.com/b\\c.jpg?d\\e"),
         ("http:/\\a.com:8080\\b", "http://a.com:8080/b"),
         ("http://a.com\\@b.com/x", "http://a.com/@b.com/x"),  # the host stays where it is
         ("\\\\a.com\\b", "https://a.com/b"),
-        ("http://a.com/b\\c", "http://a.com/b/c"),
+        ("http://a.com/b\\c", "http://a.com/b\\c"),  # turned when it is fetched
         ("ftp:/a.com/", None),
         ("http://\u2603.net/", "http://xn--n3h.net/"),
         ("http://i\u2764.ws/a", "http://xn--i-7iq.ws/a"),
