@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.download_job.engine import DecodedRules, EngineConfig
 from pipelines.download_job.shard_facts import Facts
-from pipelines.fetch import Faults, Request, Response, shared_fetcher
+from pipelines.fetch import Faults, Request, Response, Result, shared_fetcher
 from shards.identity import canonical_urls
 from shards.image import ImageError, Stored, StoreSpec, check_cost, check_size, probe
 from shards.image.children import store_in_child
 from shards.outcomes import Outcome
+
+_FAULTS = Faults()  # of this process: each is logged once, however many shards meet it
 
 
 def fetch(
@@ -33,7 +36,6 @@ def fetch(
         Clock facts of the fetching for the marker's `run` part.
     """
     rules = DecodedRules(config.rules)
-    faults = Faults()
     urls = canonical_urls(pa.array([row["url"] for row in rows], pa.string())).to_pylist()
     requests = []
     for index in facts.open_rows():
@@ -55,16 +57,14 @@ def fetch(
         except OSError:
             raise  # no process, no memory for one: not the picture's fault
         except Exception as error:  # noqa: BLE001  one picture never costs the others' rows
-            fault = faults.result(error)
+            fault = _FAULTS.result(error)
             facts.fail(request.index, fault.outcome, fault.message, response.body)
         else:
             facts.succeed(request.index, hashlib.sha256(response.body).hexdigest(), stored)
 
     def inspect(_: Request, head: bytes) -> str | None:
-        try:
-            return _judge_head(head, config.spec.max_pixels, rules)
-        except Exception as error:  # noqa: BLE001  one head never costs the others' rows
-            return faults.result(error).outcome
+        verdict = _FAULTS.attempt(partial(_judge_head, head, config.spec.max_pixels, rules))
+        return verdict.outcome if isinstance(verdict, Result) else verdict
 
     stats = shared_fetcher(config.fetch).run(
         requests, handle=handle, inspect=inspect, deadline_s=deadline_s

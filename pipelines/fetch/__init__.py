@@ -8,6 +8,7 @@ fetcher is made.
 from pipelines.fetch.config import FetchConfig
 from pipelines.fetch.faults import Faults
 from pipelines.fetch.fetcher import Fetcher
+from pipelines.fetch.results import Result
 from pipelines.fetch.runs import FetchStats, NetworkUnhealthy, Request, Response
 from pipelines.fetch.service import close_shared_fetcher, shared_fetcher
 
@@ -19,6 +20,7 @@ __all__ = [
     "NetworkUnhealthy",
     "Request",
     "Response",
+    "Result",
     "close_shared_fetcher",
     "shared_fetcher",
 ]

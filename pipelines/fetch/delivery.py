@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pipelines.fetch.config import FetchConfig
 from pipelines.fetch.faults import Faults
@@ -88,11 +89,11 @@ class DecodePool:
         self._count(delivery, -1)
 
     def _respond(self, delivery: Delivery) -> Response:
-        try:
-            return respond(delivery.run, delivery.request, delivery.result, self._config)
-        except Exception as error:  # noqa: BLE001  one body never ends a thread that serves all
-            fault = self._faults.result(error)
-            return _failed(delivery.result, fault.outcome, fault.message)
+        run, request, result = delivery.run, delivery.request, delivery.result
+        response = self._faults.attempt(partial(respond, run, request, result, self._config))
+        if isinstance(response, Result):
+            return _failed(result, response.outcome, response.message)
+        return response
 
     def _count(self, delivery: Delivery, sign: int) -> None:
         held = delivery.body_bytes

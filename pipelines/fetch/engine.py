@@ -82,7 +82,9 @@ class Engine:
         tasks = []
         refused = []
         for request in run.requests:
-            where = self._target(request.url)
+            where = self.faults.attempt(partial(target, request.url))
+            if isinstance(where, Outcome):
+                where = Result(where, "url", Head())
             if isinstance(where, Result):
                 refused.append(Delivery(run, request, where))
             else:
@@ -94,13 +96,6 @@ class Engine:
                 self.pool.put(delivery)
             self._inbox.append((run, tasks))
             self.wake()
-
-    def _target(self, url: str) -> Target | Result:
-        try:
-            where = target(url)
-        except Exception as error:  # noqa: BLE001  one URL never ends the others' run
-            return self.faults.result(error)
-        return Result(where, "url", Head()) if isinstance(where, Outcome) else where
 
     def wake(self) -> None:
         """Make the fetch thread look again. May be called from any thread."""
@@ -226,13 +221,16 @@ class Engine:
         transfer = self._idle.pop() if self._idle else self._new_transfer()
         run, request = task.run, task.request
         look = None if run is None else partial(run.look, request)
-        probe = run is None
-        try:
+
+        def start() -> None:
+            probe = run is None
             transfer.start(task.target, left_s, look, addresses=addresses, head_only=probe)
             self._loop.add(transfer.curl)
-        except Exception as error:  # noqa: BLE001  one row never ends the others' thread
+
+        fault = self.faults.attempt(start)
+        if fault is not None:
             transfer.close()
-            self._judge(task, self.faults.result(error))
+            self._judge(task, fault)
             return
         self._active[transfer.curl] = (transfer, task)
 
@@ -242,20 +240,14 @@ class Engine:
     def _ended(self, curl: pycurl.Curl, code: int) -> None:
         transfer, task = self._active.pop(curl)
         held = transfer.held_bytes
-        result = self._finished(transfer, code)
+        if transfer.local_error is not None:
+            raise transfer.local_error  # out of sockets: not one row's fault, and every row's end
+        result = self.faults.attempt(partial(transfer.finish, code))
         self._retire(transfer, held)
         self._limits.pay(result.received_bytes, time.monotonic())
         if task.run is not None:
             task.run.received_bytes += result.received_bytes
         self._judge(task, result)
-
-    def _finished(self, transfer: Transfer, code: int) -> Result:
-        try:
-            return transfer.finish(code)
-        except OSError:
-            raise  # out of sockets: no row's fault, and every row's end
-        except Exception as error:  # noqa: BLE001  one row never ends the others' thread
-            return self.faults.result(error)
 
     def _judge(self, task: Task, result: Result) -> None:
         """Decide what a finished hop means: a further hop, a further attempt, or the end."""
@@ -284,7 +276,7 @@ class Engine:
         run = task.run
         assert run is not None
         if result.location is not None:
-            end = self._hop(task, result)
+            end = self.faults.attempt(partial(next_hop, task, result, self._config))
             if end is None:
                 run.redirects += 1
                 self._offer(task, now)
@@ -297,12 +289,6 @@ class Engine:
         run.retries += 1
         self._serial += 1
         heapq.heappush(self._later, (again[0], self._serial, again[1]))
-
-    def _hop(self, task: Task, result: Result) -> Result | None:
-        try:
-            return next_hop(task, result, self._config)
-        except Exception as error:  # noqa: BLE001  what a server writes never ends the thread
-            return self.faults.result(error)
 
     def _deliver(self, run: Run, request: Request, result: Result) -> None:
         self.pool.put(Delivery(run, request, result))

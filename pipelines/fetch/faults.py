@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from pipelines.fetch.headers import Head
 from pipelines.fetch.results import Result
@@ -17,12 +19,22 @@ from shards.outcomes import Outcome
 _LOG = logging.getLogger(__name__)
 
 
+T = TypeVar("T")
+
+
 class Faults:
-    """The faults of one fetcher; any thread may report one."""
+    """The faults of one fetcher, or one process; any thread may report one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._logged: set[tuple[str, int]] = set()
+
+    def attempt(self, action: Callable[[], T]) -> T | Result:
+        """Return what an action returns, or what its row ends with where it raises."""
+        try:
+            return action()
+        except Exception as error:  # noqa: BLE001  one row never ends what serves all
+            return self.result(error)
 
     def result(self, error: Exception) -> Result:
         """Return what the row ends with; the first error from each place is logged in full."""

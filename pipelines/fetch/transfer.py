@@ -82,11 +82,8 @@ class Transfer:
         """Judge the hop once libcurl is done with it.
 
         Raises:
-            OSError: this process is out of sockets, which is not the fault of the row.
             Exception: what a callback raised, which is a fault of this program.
         """
-        if self._local_error is not None:
-            raise self._local_error
         if self._fault is not None:
             raise self._fault
         facts = self._facts(code)
@@ -137,7 +134,7 @@ class Transfer:
         self._stop: tuple[str, str] | None = None
         self._refused: Outcome | None = None
         self._opened = 0
-        self._local_error: OSError | None = None
+        self.local_error: OSError | None = None  # this process is out of sockets
         self._fault: Exception | None = None  # of our own code, in a callback
         self.received_bytes = 0
         self.held_bytes = 0  # reserved, until the fetcher releases them
@@ -199,7 +196,7 @@ class Transfer:
         try:
             opened = socket.socket(family, kind, protocol)
         except OSError as error:
-            self._local_error = error
+            self.local_error = error
             return pycurl.SOCKET_BAD
         self._opened += 1
         return opened

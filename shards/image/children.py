@@ -121,8 +121,11 @@ class _Child:
         try:
             _send(self._to, asdict(spec), data)
             answer, body = self._answer(limit_s)
-        except (_DeadError, OSError) as error:
+        except BaseException as error:
+            # Also after an interrupt: an answer that was not read would be the next picture's.
             self.end()
+            if not isinstance(error, _DeadError | OSError):
+                raise
             raise ImageError(Outcome.DECODER_CRASH, self._cause(error)) from error
         if "outcome" in answer:
             raise ImageError(Outcome(answer["outcome"]), answer["detail"])

@@ -20,23 +20,28 @@ MAX_SIDE_PIXELS = 65_535
 _MAX_RUN_LENGTH_PIXELS = 4_000_000
 """Pillow reads run-length BMP in Python: slow, and with the interpreter locked."""
 
-_BYTES_PER_PIXEL = {"jpeg": 3, "webp": 16, "avif": 12}  # measured at their peak
-_OTHER_BYTES_PER_PIXEL = 10  # PNG, GIF, BMP: 5 to 10
+_BYTES_PER_PIXEL = {"webp": 16, "avif": 12, "png": 10, "gif": 10, "bmp": 10}  # at their peak
 _TURNING_BYTES_PER_PIXEL = 3
 
 
 def decode_bytes(head: Probe) -> int:
     """Return about how much memory decoding takes at its peak."""
-    per_pixel = _BYTES_PER_PIXEL.get(head.format, _OTHER_BYTES_PER_PIXEL)
-    if head.format == "jpeg":
-        # A progressive file keeps two bytes a coefficient until its last scan; CMYK has a plane
-        # more, and is multiplied out into a second picture.
-        per_pixel = max(3, head.components) + (3 if head.components == 4 else 0)
-        if head.progressive:
-            per_pixel = 3 * max(3, head.components)
+    per_pixel = _BYTES_PER_PIXEL.get(head.format) or _jpeg_bytes_per_pixel(head)
     if head.orientation != 1:
         per_pixel += _TURNING_BYTES_PER_PIXEL
     return head.width * head.height * per_pixel
+
+
+def _jpeg_bytes_per_pixel(head: Probe) -> int:
+    """Tell what a progressive file and CMYK cost more.
+
+    The one keeps two bytes a coefficient until its last scan; the other has a plane more, and is
+    multiplied out into a second picture.
+    """
+    planes = max(3, head.components)
+    if head.progressive:
+        return 3 * planes
+    return planes + 3 if head.components == 4 else planes
 
 
 def decode_limit_s(head: Probe) -> float:
