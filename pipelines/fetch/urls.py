@@ -12,6 +12,7 @@ import socket
 import urllib.parse
 from dataclasses import dataclass
 
+from shards.numbers import bounded_int
 from shards.outcomes import Outcome
 from shards.urls import ascii_host, slashes_forward
 
@@ -114,10 +115,8 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int | None]:
         host, _, port = authority.partition(":")
         host = ascii_host(host) or ""
         host = host if _HOST.fullmatch(host) else ""
-    if port and (not port.isascii() or not port.isdecimal() or len(port) > 5):
-        return host, None
-    number = int(port) if port else default
-    return host, number if 0 < number < 65536 else None
+    number = bounded_int(port, maximum=65536) if port else default
+    return host, number if number and number < 65536 else None
 
 
 def _quote(tail: str) -> str | None:
