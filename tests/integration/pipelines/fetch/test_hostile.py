@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
+from helpers.pipelines.fetching import fetch
 from helpers.pipelines.servers import NameServer, WebServer
 
-from pipelines.fetch import FetchConfig, Fetcher, Request, Response
+from pipelines.fetch import FetchConfig
 from shards.outcomes import Outcome
 
 CONFIG = FetchConfig(
@@ -35,20 +36,6 @@ CONFIG = FetchConfig(
 def server() -> Iterator[WebServer]:
     with WebServer(max_s=90) as running:
         yield running
-
-
-def fetch(config: FetchConfig, *urls: str, deadline_s: float = 20.0) -> list[Response]:
-    responses: dict[int, Response] = {}
-    fetcher = Fetcher(config)
-    try:
-        fetcher.run(
-            [Request(number, url) for number, url in enumerate(urls)],
-            handle=lambda request, response: responses.__setitem__(request.index, response),
-            deadline_s=deadline_s,
-        )
-    finally:
-        fetcher.close()
-    return [responses[number] for number in range(len(urls))]
 
 
 def raw(text: str) -> str:

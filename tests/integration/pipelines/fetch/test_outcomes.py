@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Iterator
 
 import pytest
+from helpers.pipelines.fetching import fetch
 from helpers.pipelines.servers import WebServer, body_of
 
 from pipelines.fetch import FetchConfig, Fetcher, Request, Response
@@ -32,21 +33,6 @@ CONFIG = FetchConfig(
 def server() -> Iterator[WebServer]:
     with WebServer(max_s=90) as running:
         yield running
-
-
-def fetch(config: FetchConfig, *urls: str, deadline_s: float = 20.0) -> list[Response]:
-    """Fetch with a fetcher of its own; return responses in the order of `urls`."""
-    found: dict[int, Response] = {}
-    fetcher = Fetcher(config)
-    try:
-        fetcher.run(
-            [Request(n, url) for n, url in enumerate(urls)],
-            handle=lambda request, response: found.__setitem__(request.index, response),
-            deadline_s=deadline_s,
-        )
-    finally:
-        fetcher.close()
-    return [found[n] for n in range(len(urls))]
 
 
 def to(url: str) -> str:
